@@ -1,0 +1,222 @@
+"""The whole actor kit: every channel of the program is opened here, and every one is bounded.
+
+An actor owns an `Inbox` and hands out a `Handle` class of its own, whose methods put a message in and await the answer.
+Asks go only downward (README, "The shape"): api, worker, scheduler -> dispatcher -> state -> store. Upward there are
+only things that never wait: one-shot replies, nudges and orders. So no cycle of waits can exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Self, TypeVar
+
+import trio
+
+from jobqueue.errors import Overloaded, retry_after
+
+M = TypeVar("M")
+T = TypeVar("T")
+
+
+class Closed(Exception):  # noqa: N818 - it names a state of the other side, not a fault
+    """The actor that was asked has stopped, or stopped before it answered."""
+
+
+class Reply(Generic[T]):
+    """The answering half of an ask: a one-shot that can neither wait nor raise towards the one who answers."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: trio.MemorySendChannel[Answer[T]]) -> None:
+        self._channel = channel
+
+    def send(self, value: T) -> bool:
+        """Answer; False if the asker has left."""
+        return self._put(Answer(value, None))
+
+    def fail(self, error: Exception) -> bool:
+        """Answer with an error, raised where the ask was awaited; False if the asker has left."""
+        return self._put(Answer(None, error))
+
+    def abandoned(self) -> bool:
+        """Whether the asker has left."""
+        return self._channel.statistics().open_receive_channels == 0
+
+    def _put(self, answer: Answer[T]) -> bool:
+        try:
+            self._channel.send_nowait(answer)
+        except (trio.BrokenResourceError, trio.WouldBlock):
+            return False
+        return True
+
+
+class Answer(Generic[T]):
+    """A value or an error on its way up."""
+
+    __slots__ = ("error", "value")
+
+    def __init__(self, value: T | None, error: Exception | None) -> None:
+        self.value = value
+        self.error = error
+
+
+class Pending(Generic[T]):
+    """The waiting half of an ask, for one who does something else first. Use it in a `with`."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: trio.MemoryReceiveChannel[Answer[T]]) -> None:
+        self._channel = channel
+
+    async def get(self) -> T:
+        """Wait for the answer. Raises what the actor answered with, or Closed."""
+        try:
+            answer = await self._channel.receive()
+        except trio.EndOfChannel:
+            raise Closed from None
+        if answer.error is not None:
+            raise answer.error
+        return answer.value  # type: ignore[return-value]  # T may include None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+
+def one_shot() -> tuple[Reply[T], Pending[T]]:
+    """A reply and the place where it arrives."""
+    send, receive = trio.open_memory_channel[Answer[T]](1)
+    return Reply(send), Pending(receive)
+
+
+class Address(Generic[M]):
+    """The sending side of an actor's inbox."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: trio.MemorySendChannel[M]) -> None:
+        self._channel = channel
+
+    async def ask(self, make: Callable[[Reply[T]], M], *, shed: bool = False) -> T:
+        """Send the message that `make` builds round a reply, and wait for that reply.
+
+        With `shed` a full inbox raises Overloaded at once instead of waiting (promise 5: never for results).
+        Raises Closed when the actor has stopped.
+        """
+        reply: Reply[T]
+        reply, pending = one_shot()
+        with pending:
+            await self.send(make(reply), shed=shed)
+            del reply  # so that an actor which drops the message ends the wait
+            return await pending.get()
+
+    async def send(self, message: M, *, shed: bool = False) -> None:
+        """Put a message in. The usual case costs no trip through the scheduler."""
+        try:
+            self._channel.send_nowait(message)
+        except trio.WouldBlock:
+            if shed:
+                raise Overloaded("the server has a full inbox", headers=retry_after(1)) from None
+            await self._wait(message)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise Closed from None
+
+    async def _wait(self, message: M) -> None:
+        try:
+            await self._channel.send(message)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise Closed from None
+
+
+class Inbox(Generic[M]):
+    """The receiving side, owned by one actor."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: trio.MemoryReceiveChannel[M]) -> None:
+        self._channel = channel
+
+    async def gather(self, *, until: float, most: int, weigh: Callable[[M], int]) -> list[M]:
+        """What waits here: at least one message, or none once the monotonic moment `until` has come.
+
+        Takes messages until their weights reach `most`; the last may go beyond it, since a message is never cut.
+        """
+        messages: list[M] = []
+        weight = 0
+        if until > trio.current_time():
+            with trio.move_on_at(until):
+                messages.append(await self._channel.receive())
+                weight = weigh(messages[0])
+        else:
+            await trio.lowlevel.checkpoint()
+        while weight < most:
+            try:
+                message = self._channel.receive_nowait()
+            except trio.WouldBlock:
+                break
+            messages.append(message)
+            weight += weigh(message)
+        return messages
+
+    def close(self) -> list[M]:
+        """Take no more; what was still inside is returned, to be answered or dropped."""
+        left: list[M] = []
+        while True:
+            try:
+                left.append(self._channel.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+        self._channel.close()
+        return left
+
+    def fill(self) -> int:
+        """How many messages wait."""
+        return self._channel.statistics().current_buffer_used
+
+
+def mailbox(size: int) -> tuple[Address[M], Inbox[M]]:
+    """An actor's inbox of `size` messages and its address."""
+    send, receive = trio.open_memory_channel[M](size)
+    return Address(send), Inbox(receive)
+
+
+class Nudge:
+    """Says upward "look again". Capacity 1, never waits: a nudge that is still unread is news enough."""
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[None](1)
+
+    def give(self) -> None:
+        """Leave the nudge."""
+        try:
+            self._send.send_nowait(None)
+        except (trio.WouldBlock, trio.BrokenResourceError):
+            return
+
+    async def take(self) -> None:
+        """Wait for one."""
+        await self._receive.receive()
+
+
+class Orders(Generic[M]):
+    """Orders to whoever holds an attempt: capacity 1, never waits; the first order to arrive is the one that counts."""
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[M](1)
+
+    def give(self, order: M) -> None:
+        """Leave an order; one that follows an unread one is dropped."""
+        try:
+            self._send.send_nowait(order)
+        except (trio.WouldBlock, trio.BrokenResourceError):
+            return
+
+    async def take(self) -> M:
+        """Wait for an order."""
+        return await self._receive.receive()

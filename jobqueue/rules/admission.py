@@ -1,0 +1,162 @@
+"""Admission: which queued jobs are claimed, and for whom.
+
+A claim looks at lanes, never at the jobs in them, so it costs the same with a thousand or a million queued. In a queue
+the highest priority is served first; there the lane with the smallest turn (start-time fair queueing: P. Goyal, H. Vin,
+H. Cheng, "Start-time Fair Queueing", SIGCOMM 1996), and in it the job with the lowest place. Each claim moves the lane's
+turn on by 1/weight, so lanes are served round by round, however full one of them is.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from jobqueue.job import Job, Lane, LaneKey
+from jobqueue.rules import lifecycle
+from jobqueue.rules.isolation import Isolation
+from jobqueue.rules.lifecycle import Times
+from jobqueue.rules.table import Table
+
+ALL_QUEUES = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Takers that wait for jobs of these queues (`ALL_QUEUES` = any), by name."""
+
+    queues: tuple[str, ...]
+    workers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """This node as admission sees it: its running attempts as (id, epoch), its quarantine, its monotonic clock."""
+
+    running: frozenset[tuple[str, int]] | set[tuple[str, int]]
+    isolation: Isolation
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What was claimed: for each want the started jobs, for its first workers in order; and the quarantine after."""
+
+    jobs: tuple[tuple[Job, ...], ...]
+    isolation: Isolation
+
+
+def claim(table: Table, wants: Sequence[Want], node: Node, times: Times) -> Claims:
+    """Start jobs for those who want them; as many as are ready and may start."""
+    isolation, free = _quarantine(table, node)
+    taken: list[tuple[Job, ...]] = []
+    for want in wants:
+        if not free:
+            taken.append(())
+            continue
+        isolation, suspect, free = _suspect(table, want, replace(node, isolation=isolation), times)
+        if suspect is not None:
+            taken.append((suspect,))
+        elif free:
+            jobs = tuple(
+                lifecycle.start(table, job, worker, times, alone=False)
+                for worker, job in zip(want.workers, _pick(table, want), strict=False)  # in this order: nothing extra
+            )
+            node = replace(node, running=node.running | {(job.id, job.epoch) for job in jobs}) if jobs else node
+            taken.append(jobs)
+        else:
+            taken.append(())
+    return Claims(tuple(taken), isolation)
+
+
+def _quarantine(table: Table, node: Node) -> tuple[Isolation, bool]:
+    """The quarantine as it now is, and whether anything may be claimed."""
+    isolation = node.isolation
+    if isolation.alone is None:
+        return isolation, True
+    if isolation.alone in node.running:
+        if node.monotonic < isolation.alone_until:
+            return isolation, False
+        job = table.find(isolation.alone[0])
+        if job is not None and job.alone:  # from now on others run beside it, and a death no longer convicts it
+            table.put(job, msgspec.structs.replace(job, alone=False))
+    return replace(isolation, alone=None), True
+
+
+def _suspect(table: Table, want: Want, node: Node, times: Times) -> tuple[Isolation, Job | None, bool]:
+    """Start a suspect alone, if one waits and nothing runs. The bool: whether others may be claimed."""
+    isolation = node.isolation
+    for queue in _queues(table, want):
+        lanes = table.ready(queue, 1, suspect=True)
+        if not lanes:
+            continue
+        if node.running:
+            if isolation.rested(node.monotonic):
+                isolation = isolation.hold(node.monotonic)
+            return isolation, None, not isolation.holding(node.monotonic)
+        lane = lanes[0]
+        job = table.heads(lane.key, 1)[0]
+        table.serve(lane.key, lane.turn + 1)
+        job = lifecycle.start(table, job, want.workers[0], times, alone=True)
+        return isolation.start(job.id, job.epoch, node.monotonic), job, False
+    return isolation, None, True
+
+
+def _queues(table: Table, want: Want) -> Sequence[str]:
+    return table.queues() if want.queues == ALL_QUEUES else want.queues
+
+
+def _pick(table: Table, want: Want) -> Iterator[Job]:
+    """The jobs to start, in order: one queue after the other in rounds, each by its own lanes."""
+    queues = _queues(table, want)
+    count = len(want.workers)
+    if len(queues) == 1:
+        yield from _of_queue(table, queues[0], count)
+        return
+    sources = [iter(_of_queue(table, queue, count)) for queue in queues]
+    while sources:
+        for source in tuple(sources):
+            job = next(source, None)
+            if job is None:
+                sources.remove(source)
+            else:
+                yield job
+
+
+def _of_queue(table: Table, queue: str, count: int) -> Iterator[Job]:
+    """Up to `count` jobs of a queue in the order in which they are to be served."""
+    lanes = table.ready(queue, count)
+    if not lanes:
+        return
+    order = _turns(lanes, count)
+    heads: dict[LaneKey, Iterator[Job]] = {}
+    amounts: dict[LaneKey, int] = {}
+    for key, _ in order:
+        amounts[key] = amounts.get(key, 0) + 1
+    for key, amount in amounts.items():
+        heads[key] = iter(table.heads(key, amount))
+    for key, turn in order:
+        job = next(heads[key], None)
+        if job is not None:
+            table.serve(key, turn)
+            yield job
+
+
+def _turns(lanes: Sequence[Lane], count: int) -> list[tuple[LaneKey, float]]:
+    """Whose turn it is, `count` times: the lane, and its turn after it was served."""
+    order: list[tuple[LaneKey, float]] = []
+    if len(lanes) == 1:
+        lane = lanes[0]
+        return [(lane.key, lane.turn + step) for step in range(1, min(count, lane.queued) + 1)]
+    heap = [(-lane.key.priority, lane.turn, index, lane.queued) for index, lane in enumerate(lanes)]
+    heapq.heapify(heap)
+    while heap and len(order) < count:
+        priority, turn, index, left = heap[0]
+        order.append((lanes[index].key, turn + 1.0))
+        if left > 1:
+            heapq.heapreplace(heap, (priority, turn + 1.0, index, left - 1))
+        else:
+            heapq.heappop(heap)
+    return order

@@ -1,0 +1,310 @@
+"""The job table as rules see it: rows that a store loaded, overlaid with the changes made so far in this batch.
+
+A store engine gives `Rows`; `apply` (stores/contract.py) wraps them in a `Table`, lets the rules of one batch read and
+write it in arrival order, and commits `Table.changes`. Rules change jobs; lane and queue counters follow by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from jobqueue.clock import Micros
+from jobqueue.errors import NotFound, Removed
+from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, LogLine, Progress, Status
+
+# What may follow what (README, "A job's life"). A move that is not here is a bug of ours, not bad input.
+LEGAL: dict[Status, frozenset[Status]] = {
+    Status.SCHEDULED: frozenset({Status.SCHEDULED, Status.QUEUED, Status.CANCELLED, Status.FAILED}),
+    Status.BLOCKED: frozenset({Status.BLOCKED, Status.QUEUED, Status.SCHEDULED, Status.CANCELLED, Status.FAILED}),
+    Status.QUEUED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED, Status.FAILED}),
+    Status.RUNNING: frozenset(Status) - {Status.BLOCKED},
+    Status.DONE: frozenset({Status.DONE}),
+    Status.FAILED: frozenset({Status.FAILED, Status.QUEUED}),
+    Status.CANCELLED: frozenset({Status.CANCELLED, Status.QUEUED}),
+}
+
+
+class IllegalMove(Exception):  # noqa: N818 - a rule broke the transition table
+    """A rule tried a transition that the table does not have."""
+
+
+class KeyRecord(msgspec.Struct, frozen=True):
+    """What an idempotency key stands for: the digest of its body and the jobs it made. scope: API key and route."""
+
+    scope: str
+    key: str
+    digest: bytes
+    ids: tuple[str, ...]
+    expires_at: Micros
+
+
+class Line(NamedTuple):
+    """One line of a job's log."""
+
+    seq: int
+    at: Micros
+    attempt: int
+    line: LogLine
+
+
+class Rows(Protocol):
+    """What an engine has loaded, read only. Answers are as of the start of the batch; the overlay is the Table's."""
+
+    def job(self, id: str) -> Job | None:
+        """The job, or None."""
+
+    def removed(self, id: str) -> bool:
+        """Whether the id is that of a job that was removed, as far as is still known."""
+
+    def key(self, scope: str, key: str) -> KeyRecord | None:
+        """What the idempotency key stands for."""
+
+    def lane(self, key: LaneKey) -> Lane | None:
+        """A lane that holds queued or running jobs, or did."""
+
+    def band(self, queue: str, priority: int) -> float:
+        """The virtual time of one priority of a queue: the turn of the lane that was served last."""
+
+    def ready(self, queue: str, count: int, *, suspect: bool) -> Sequence[Lane]:
+        """The first `count` lanes with queued jobs: highest priority first, then smallest turn, then oldest lane."""
+
+    def heads(self, lane: LaneKey, count: int) -> Sequence[Job]:
+        """The first `count` queued jobs of a lane, by place."""
+
+    def queues(self) -> Sequence[str]:
+        """The queues that have queued jobs."""
+
+    def count(self, queue: str, status: Status) -> int:
+        """How many jobs of the queue have the status."""
+
+    def due(self, now: Micros, count: int) -> Sequence[Job]:
+        """Up to `count` jobs whose `due_at` has come: those that have not ended first, then the longest ended."""
+
+    def surplus(self, keep: int, count: int) -> Sequence[Job]:
+        """Up to `count` of the ended jobs beyond the newest `keep`, those first whose retention ends first."""
+
+    def stale_keys(self, now: Micros, count: int) -> Sequence[KeyRecord]:
+        """Up to `count` idempotency keys past their time."""
+
+    def orphans(self, boot_id: str, count: int) -> Sequence[Job]:
+        """Up to `count` RUNNING jobs that belong to another life of the process than `boot_id`."""
+
+    def last_seq(self) -> int:
+        """The greatest seq or place ever given."""
+
+
+class LaneEdit:
+    """A lane in change."""
+
+    __slots__ = ("key", "new", "queued", "running", "turn")
+
+    def __init__(self, lane: Lane, *, new: bool) -> None:
+        self.key = lane.key
+        self.new = new
+        self.queued = lane.queued
+        self.running = lane.running
+        self.turn = lane.turn
+
+    def lane(self) -> Lane:
+        """Its present value."""
+        return Lane(self.key, self.queued, self.running, self.turn)
+
+
+class Changes:
+    """What a batch changed. `jobs` maps an id to (before, after); a before of None is new, an after of None removed."""
+
+    __slots__ = ("attempts", "bands", "counts", "dropped_keys", "jobs", "keys", "lanes", "lines", "progress", "seq")
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, tuple[Job | None, Job | None]] = {}
+        self.attempts: list[AttemptRecord] = []
+        self.lanes: dict[LaneKey, LaneEdit] = {}
+        self.bands: dict[tuple[str, int], float] = {}
+        self.counts: dict[str, list[int]] = {}
+        self.keys: dict[tuple[str, str], KeyRecord] = {}
+        self.dropped_keys: list[KeyRecord] = []
+        self.lines: list[Line] = []
+        self.progress: dict[int, Progress] = {}
+        self.seq = 0
+
+    def empty(self) -> bool:
+        """Nothing to commit."""
+        return not (self.jobs or self.attempts or self.keys or self.dropped_keys or self.lines or self.progress)
+
+
+class Table:
+    """One batch's view of all jobs. Reads see the batch's own writes."""
+
+    __slots__ = ("_rows", "changes")
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.changes = Changes()
+
+    # -- jobs
+
+    def job(self, id: str) -> Job:
+        """The job. Raises NotFound, or Removed where it existed once."""
+        found = self.find(id)
+        if found is None:
+            if self._rows.removed(id):
+                raise Removed(f"job {id} was removed")
+            raise NotFound(f"no job {id}")
+        return found
+
+    def find(self, id: str) -> Job | None:
+        """The job, or None."""
+        change = self.changes.jobs.get(id)
+        return change[1] if change is not None else self._rows.job(id)
+
+    def next_seq(self) -> int:
+        """A number greater than all before: a job's identity, or a place in a lane."""
+        changes = self.changes
+        if not changes.seq:
+            changes.seq = self._rows.last_seq()
+        changes.seq += 1
+        return changes.seq
+
+    def add(self, job: Job) -> Job:
+        """Accept a new job."""
+        self.changes.jobs[job.id] = (None, job)
+        self._count(job, +1)
+        return job
+
+    def put(self, before: Job, after: Job) -> Job:
+        """Replace `before`, as it now stands in the table, by `after`. Raises IllegalMove."""
+        if after.status not in LEGAL[before.status]:
+            raise IllegalMove(f"{before.status.name} -> {after.status.name} of {before.id}")
+        jobs = self.changes.jobs
+        change = jobs.get(before.id)
+        jobs[before.id] = (before if change is None else change[0], after)
+        self._count(before, -1)
+        self._count(after, +1)
+        return after
+
+    def remove(self, job: Job) -> None:
+        """Forget an ended job, but for its tombstone."""
+        change = self.changes.jobs.get(job.id)
+        self.changes.jobs[job.id] = (job if change is None else change[0], None)
+        self._count(job, -1)
+
+    def record(self, attempt: AttemptRecord) -> None:
+        """Keep an ended attempt in the job's history."""
+        self.changes.attempts.append(attempt)
+
+    def write(self, line: Line) -> None:
+        """Append a line to the job's log."""
+        self.changes.lines.append(line)
+
+    def progress(self, job: Job, progress: Progress) -> None:
+        """Note how far a running attempt is."""
+        self.changes.progress[job.seq] = progress
+
+    def due(self, now: Micros, count: int) -> Iterable[Job]:
+        """Jobs whose moment has come and that this batch has not touched."""
+        return [job for job in self._rows.due(now, count) if job.id not in self.changes.jobs]
+
+    def surplus(self, keep: int, count: int) -> Iterable[Job]:
+        """Ended jobs beyond the newest `keep`."""
+        return [job for job in self._rows.surplus(keep, count) if job.id not in self.changes.jobs]
+
+    def orphans(self, boot_id: str, count: int) -> Sequence[Job]:
+        """RUNNING jobs of an earlier life."""
+        return self._rows.orphans(boot_id, count)
+
+    # -- idempotency keys
+
+    def key(self, scope: str, key: str) -> KeyRecord | None:
+        """What the key stands for."""
+        return self.changes.keys.get((scope, key)) or self._rows.key(scope, key)
+
+    def keep_key(self, record: KeyRecord) -> None:
+        """Bind a key to its jobs."""
+        self.changes.keys[record.scope, record.key] = record
+
+    def drop_stale_keys(self, now: Micros, count: int) -> int:
+        """Forget keys past their time; how many."""
+        stale = self._rows.stale_keys(now, count)
+        self.changes.dropped_keys.extend(stale)
+        return len(stale)
+
+    # -- lanes and counters
+
+    def count(self, queue: str, status: Status) -> int:
+        """How many jobs of the queue have the status."""
+        deltas = self.changes.counts.get(queue)
+        return self._rows.count(queue, status) + (deltas[status] if deltas else 0)
+
+    def queues(self) -> list[str]:
+        """The queues that may have queued jobs, in order of name."""
+        return sorted({*self._rows.queues(), *(key.queue for key in self.changes.lanes)})
+
+    def band(self, queue: str, priority: int) -> float:
+        """The virtual time of one priority of a queue."""
+        band = self.changes.bands.get((queue, priority))
+        return self._rows.band(queue, priority) if band is None else band
+
+    def ready(self, queue: str, count: int, *, suspect: bool = False) -> list[Lane]:
+        """The first `count` lanes with queued jobs, in the order in which they are to be served."""
+        edits = [edit for key, edit in self.changes.lanes.items() if key.queue == queue and key.suspect == suspect]
+        lanes = [
+            lane
+            for lane in self._rows.ready(queue, count + len(edits), suspect=suspect)
+            if lane.key not in self.changes.lanes
+        ]
+        if edits:
+            lanes += [edit.lane() for edit in edits if edit.queued]
+            lanes.sort(key=_service_order)
+        return lanes[:count]
+
+    def heads(self, lane: LaneKey, count: int) -> list[Job]:
+        """The first `count` queued jobs of a lane, by place."""
+        touched = self.changes.jobs
+        own = [new for _, new in touched.values() if new is not None and new.status is Status.QUEUED]
+        own = [job for job in own if job.lane == lane]
+        left = sum(1 for old, _ in touched.values() if old is not None and old.status is Status.QUEUED)
+        jobs = [job for job in self._rows.heads(lane, count + left) if job.id not in touched]
+        if own:
+            jobs = sorted(jobs + own, key=_by_place)
+        return jobs[:count]
+
+    def serve(self, lane: LaneKey, turn: float) -> None:
+        """Note that the lane was served up to `turn`; its priority's virtual time follows."""
+        edit = self._edit(lane)
+        band = (lane.queue, lane.priority)
+        self.changes.bands[band] = max(self.band(*band), edit.turn)
+        edit.turn = turn
+
+    def _edit(self, key: LaneKey) -> LaneEdit:
+        edit = self.changes.lanes.get(key)
+        if edit is None:
+            lane = self._rows.lane(key)
+            edit = LaneEdit(lane or Lane(key), new=lane is None)
+            self.changes.lanes[key] = edit
+        return edit
+
+    def _count(self, job: Job, step: int) -> None:
+        counts = self.changes.counts.get(job.queue)
+        if counts is None:
+            counts = self.changes.counts[job.queue] = [0] * len(Status)
+        status = job.status
+        counts[status] += step
+        if status is Status.QUEUED:
+            edit = self._edit(job.lane)
+            if step > 0 and not edit.queued:
+                # a lane that fills anew starts at the present turn: it neither starves nor has saved up
+                edit.turn = max(edit.turn, self.band(job.queue, job.priority))
+            edit.queued += step
+        elif status is Status.RUNNING:
+            self._edit(job.lane).running += step
+
+
+def _service_order(lane: Lane) -> tuple[int, float, str]:
+    return (-lane.key.priority, lane.turn, lane.key.group or "")
+
+
+def _by_place(job: Job) -> int:
+    return job.place

@@ -1,0 +1,142 @@
+"""The storage contract: what every engine must do. One exam, `tests/contract/`, is sat by all of them.
+
+An engine holds the job table and no rules. It changes the table by one verb only:
+
+    result = await store.apply(needs, decide)
+
+The engine loads the rows that `needs` names, hands them as a `Table` to `decide` (rules; pure; returns anything), and
+commits `table.changes` in ONE transaction before it returns what `decide` returned. If `decide` raises, nothing changes
+and the error comes out. Where `decide` runs is the engine's affair:
+
+memory   inline, on dictionaries
+sqlite   inside the transaction, on the engine's one writing thread: load, decide, commit are one thread hop
+redis    between load and commit, on the node: (1) one pipeline loads what `needs` names: jobs by id, keys, lanes and
+         bands of the queues, for each claim the first lanes and the heads of those, what is due up to `most_due`;
+         (2) `decide`; (3) ONE Lua script compares (status, epoch) of each changed job, the lanes' counters and the keys
+         with what was loaded, writes all of `changes` or nothing, and publishes the nudge. If it lost, (1) to (3) are
+         done again, so `decide` may run more than once and must have no effect but its result.
+
+So `decide` reads nothing that `needs` does not name; the memory engine enforces that. The verbs one by one, and how Redis
+does them: job and heads = HGET and ZRANGE by place; ready = ZRANGE of the queue's ready set, scored by (priority, turn);
+due = ZRANGEBYSCORE; count = HINCRBY in the script; key = GET with PX; orphans = by the node's lease instead of boot_id.
+
+Reads that decide nothing (`get`, `page`, `attempts`, `lines`) see all that was answered before they began.
+
+Errors: StorageFull (nothing changed; may heal), StoreUnavailable (unknown whether it changed; `fatal` if the engine can no
+longer be trusted), RowRefused (the batch holds a row that the engine cannot store; nothing changed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, TypeVar
+
+from jobqueue.clock import Micros
+from jobqueue.errors import StoreUnavailable
+from jobqueue.job import AttemptRecord, Job, LaneKey, Status
+from jobqueue.rules.table import Line, Table
+
+T = TypeVar("T")
+
+
+class StoreFailed(StoreUnavailable):
+    """The engine can no longer be trusted (an I/O error): the process must end and start afresh."""
+
+
+class RowRefused(Exception):  # noqa: N818 - it names the row's fate
+    """A row of the batch cannot be stored, by itself; nothing of the batch was changed."""
+
+
+@dataclass(slots=True)
+class Needs:
+    """What a batch will read.
+
+    jobs: ids. keys: (scope, key) of idempotency. lanes: where jobs will be put. claims: how many jobs of each queue
+    ("*" = any). most_due: up to how many due jobs, surplus jobs and stale keys. orphans_of: the boot id whose own
+    attempts are not orphans.
+    """
+
+    jobs: set[str] = field(default_factory=set)
+    keys: set[tuple[str, str]] = field(default_factory=set)
+    lanes: set[LaneKey] = field(default_factory=set)
+    claims: dict[str, int] = field(default_factory=dict)
+    most_due: int = 0
+    orphans_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs a page shows; None = any. Times are inclusive below, exclusive above."""
+
+    status: frozenset[Status] | None = None
+    queue: str | None = None
+    kind: str | None = None
+    tag: str | None = None
+    group: str | None = None
+    created_after: Micros | None = None
+    created_before: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Jobs newest first; `before` is the seq to go on from, None at the end."""
+
+    jobs: tuple[Job, ...]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What `/readyz` says of the store: its name, and what an answered submission survives."""
+
+    name: str
+    durability: str
+
+
+class Store(Protocol):
+    """One engine, opened. Use it in `async with`."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its name and its durability."""
+
+    async def __aenter__(self) -> Self:
+        """Open. Raises StartupError (exit code 2 in use, 74 damaged or newer)."""
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close, after what was answered is safe."""
+
+    async def apply(self, needs: Needs, decide: Callable[[Table], T]) -> T:
+        """Load, decide, commit: see above. A cancelled caller never cuts a commit."""
+
+    async def next_due(self) -> Micros | None:
+        """The first moment at which time changes anything, or None."""
+
+    async def get(self, ids: Sequence[str]) -> Sequence[Job | Removed | None]:
+        """Jobs by id, whole, in order."""
+
+    async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
+        """Up to `limit` jobs with seq < `before`, newest first."""
+
+    async def attempts(self, seq: int) -> Sequence[AttemptRecord]:
+        """The attempts of a job that have ended, newest first, at most 100."""
+
+    async def lines(self, seq: int) -> Sequence[Line]:
+        """The log of a job, oldest first, its last 1,000 lines."""
+
+    async def counts(self) -> Mapping[str, Sequence[int]]:
+        """For each queue the number of jobs by status."""
+
+
+class Removed:
+    """Stands for a job that existed and was removed."""
+
+
+REMOVED = Removed()
+MOST_ATTEMPTS = 100
+MOST_LINES = 1_000
+MOST_TOMBSTONES = 100_000
+TOMBSTONE_SECONDS = 7 * 86_400
+
+Decide = Callable[[Table], Any]

@@ -1,0 +1,199 @@
+"""The default engine: the job table in one SQLite file (WAL, synchronous=FULL).
+
+One connection writes, on one thread: load, decide and commit of a batch are one hop there (`rows`, then the rules, then
+`commit`). Reads that decide nothing have a read-only connection on a thread of its own, and no transaction of theirs
+spans an await. `schema` opens and checks the file, `codec` turns rows into values, `thread` is the hop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import apsw
+
+from jobqueue.clock import Micros
+from jobqueue.errors import StorageFull, StoreUnavailable
+from jobqueue.job import AttemptRecord, Job, LogLine
+from jobqueue.rules.table import Line, Table
+from jobqueue.stores.contract import REMOVED, Engine, Filter, Needs, Page, Removed, RowRefused, StoreFailed
+from jobqueue.stores.sqlite import codec, commit, schema
+from jobqueue.stores.sqlite.rows import Cache, SqliteRows
+from jobqueue.stores.sqlite.thread import OneThread, Runner
+
+T = TypeVar("T")
+
+WHOLE = (
+    f"SELECT {codec.JOB}, {codec.BODY}, {codec.REPORT} FROM jobs JOIN bodies USING(seq)"  # noqa: S608 - constants
+    " LEFT JOIN attempts ON attempts.seq = jobs.seq AND attempts.epoch = jobs.epoch AND jobs.attempt > 0"
+    " LEFT JOIN progress ON progress.seq = jobs.seq"
+)
+NEXT_DUE = (
+    "SELECT min(due) FROM ("
+    "SELECT min(due_at) AS due FROM jobs WHERE status < 4 AND due_at IS NOT NULL UNION ALL "
+    "SELECT min(due_at) FROM jobs WHERE status >= 4 AND due_at IS NOT NULL UNION ALL "
+    "SELECT min(expires_at) FROM idempotency)"
+)
+SHM_FULL = {apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP}  # the wal-index could not grow: the disk is full
+
+
+class SqliteStore:
+    """The table in the file `path`. `runner` makes the thread that a connection lives on (tests run it inline)."""
+
+    engine = Engine("sqlite", "fsync: an answered submission survives kill -9 and power loss")
+
+    def __init__(
+        self,
+        path: str,
+        now: Callable[[], Micros],
+        *,
+        runner: Callable[[str], Runner] = OneThread,
+        synchronous: str = "FULL",
+        vfs: str | None = None,
+    ) -> None:
+        self._path = path
+        self._now = now
+        self._make_runner = runner
+        self._synchronous = synchronous
+        self._vfs = vfs
+        self._failed: StoreFailed | None = None
+
+    async def __aenter__(self) -> Self:
+        os.umask(0o077)
+        self._lock = schema.FileLock(self._path)
+        try:
+            self._write = self._make_runner("store-writer")
+            self._connection, self._cache = await self._write(self._open)
+            self._read = self._make_runner("store-reader")
+            self._reading = await self._read(lambda: schema.open_readonly(self._path, self._vfs))
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._read(self._reading.close)
+        await self._write(self._connection.close)
+        self._read.close()
+        self._write.close()
+        self._lock.release()
+
+    def _open(self) -> tuple[apsw.Connection, Cache]:
+        connection = schema.open_file(self._path, synchronous=self._synchronous, vfs=self._vfs)
+        return connection, Cache(connection)
+
+    async def apply(self, needs: Needs, decide: Callable[[Table], T]) -> T:
+        """Load, decide, commit: one hop. `needs` is not looked at: the rows are a call away."""
+        return await self._write(lambda: self._apply(decide))
+
+    def _apply(self, decide: Callable[[Table], T]) -> T:
+        if self._failed is not None:
+            raise self._failed
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            table = Table(SqliteRows(connection, self._cache))
+            result = decide(table)
+            if table.changes.empty() and not table.changes.jobs:
+                connection.execute("ROLLBACK")
+                return result
+            new_lanes = commit.write(connection, self._cache, table.changes, self._now())
+            connection.execute("COMMIT")
+        except apsw.Error as error:
+            self._roll_back()
+            raise self._translate(error) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        self._cache.take(table.changes, new_lanes)
+        return result
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.Error as error:  # then nothing that follows can be trusted
+            self._failed = StoreFailed(f"the store failed ({type(error).__name__})")
+
+    def _translate(self, error: apsw.Error) -> Exception:
+        extended = getattr(error, "extendedresult", 0)
+        if isinstance(error, apsw.FullError) or extended in SHM_FULL:
+            return StorageFull("the disk is full; nothing was changed")
+        if isinstance(error, (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)):
+            # a second fsync on the same file may report a success that is none (Rebello et al., ATC 2020)
+            self._failed = StoreFailed(f"the store failed ({error})")
+            return self._failed
+        if isinstance(error, (apsw.BusyError, apsw.LockedError, apsw.NoMemError)):
+            return StoreUnavailable(f"the store is busy ({error})")
+        return RowRefused(str(error))
+
+    async def next_due(self) -> Micros | None:
+        """The first moment at which time changes anything."""
+        return await self._look(lambda: self._reading.execute(NEXT_DUE).get)
+
+    async def get(self, ids: Sequence[str]) -> Sequence[Job | Removed | None]:
+        """Jobs by id, whole."""
+        return await self._look(lambda: [self._get(id) for id in ids])
+
+    def _get(self, id: str) -> Job | Removed | None:
+        try:
+            key = codec.blob(id)
+        except ValueError:
+            return None
+        row = self._reading.execute(f"{WHOLE} WHERE id = ?", (key,)).fetchone()
+        if row is not None:
+            return codec.job(row)
+        gone = self._reading.execute("SELECT 1 FROM removed WHERE id = ?", (key,)).fetchone()
+        return None if gone is None else REMOVED
+
+    async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
+        """Newest first."""
+        where, bindings = _where(wanted, before)
+        sql = f"{WHOLE} WHERE {where} ORDER BY jobs.seq DESC LIMIT ?"
+        rows = await self._look(lambda: self._reading.execute(sql, (*bindings, limit + 1)).fetchall())
+        jobs = tuple(codec.job(row) for row in rows[:limit])
+        return Page(jobs, jobs[-1].seq if len(rows) > limit else None)
+
+    async def attempts(self, seq: int) -> Sequence[AttemptRecord]:
+        """Newest first."""
+        sql = "SELECT * FROM attempts WHERE seq = ? ORDER BY epoch DESC"
+        return [codec.attempt(row) for row in await self._look(lambda: self._reading.execute(sql, (seq,)).fetchall())]
+
+    async def lines(self, seq: int) -> Sequence[Line]:
+        """Oldest first."""
+        sql = "SELECT at, attempt, level, message FROM lines WHERE seq = ? ORDER BY n"
+        rows = await self._look(lambda: self._reading.execute(sql, (seq,)).fetchall())
+        return [Line(seq, at, attempt, LogLine(level, message)) for at, attempt, level, message in rows]
+
+    async def counts(self) -> Mapping[str, Sequence[int]]:
+        """Jobs by queue and status."""
+        rows = await self._look(lambda: self._reading.execute("SELECT queue, status, n FROM counts").fetchall())
+        counts: dict[str, list[int]] = {}
+        for queue, status, n in rows:
+            counts.setdefault(queue, [0] * len(codec.STATUSES))[status] = n
+        return counts
+
+    async def _look(self, read: Callable[[], T]) -> T:
+        try:
+            return await self._read(read)
+        except apsw.Error as error:
+            raise StoreUnavailable(f"the store cannot be read ({error})") from error
+
+
+def _where(wanted: Filter, before: int | None) -> tuple[str, list[Any]]:
+    """The condition of a page and its bindings."""
+    parts: list[tuple[str, Any]] = [
+        ("jobs.seq < ?", before),
+        ("queue = ?", wanted.queue),
+        ("kind = ?", wanted.kind),
+        ("grp = ?", wanted.group),
+        ("created_at >= ?", wanted.created_after),
+        ("created_at < ?", wanted.created_before),
+        ("EXISTS(SELECT 1 FROM json_each(bodies.options, '$.tags') WHERE value = ?)", wanted.tag),
+    ]
+    conditions = [condition for condition, value in parts if value is not None]
+    bindings = [value for _, value in parts if value is not None]
+    if wanted.status is not None:
+        conditions.append(f"status IN ({', '.join(str(int(status)) for status in sorted(wanted.status))})")
+    return " AND ".join(conditions) or "TRUE", bindings

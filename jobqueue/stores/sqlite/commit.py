@@ -1,0 +1,173 @@
+"""Writes `Changes` inside the open transaction: one statement per kind of change, each run over all its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from jobqueue.clock import SECOND, Micros
+from jobqueue.job import Job, LaneKey, Status
+from jobqueue.rules.table import Changes
+from jobqueue.stores.contract import MOST_ATTEMPTS, MOST_LINES, MOST_TOMBSTONES, TOMBSTONE_SECONDS
+from jobqueue.stores.sqlite import codec
+from jobqueue.stores.sqlite.rows import Cache, forgettable
+
+_COLUMNS = ", ".join(("seq", "id", "queue", "grp", "kind", "created_at", *codec.CHANGING))
+INSERT_JOB = f"INSERT INTO jobs({_COLUMNS}) VALUES({', '.join('?' * (6 + len(codec.CHANGING)))})"  # noqa: S608
+UPDATE_JOB = (
+    f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in codec.CHANGING)}"  # noqa: S608 - constants of ours
+    " WHERE seq = ? AND status = ? AND epoch = ?"
+)
+INSERT_LINE = (
+    "INSERT INTO lines SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5 FROM lines WHERE seq = ?1"
+)
+
+
+class Guarded(Exception):  # noqa: N818 - the guard held
+    """A changed job no longer had the (status, epoch) it was decided on: two writers, or a bug."""
+
+
+def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micros) -> dict[LaneKey, int]:
+    """Write all; the lanes that got a row number. Raises apsw errors and Guarded: the caller rolls back."""
+    many = connection.executemany
+    rows = cache.lane_rows
+    new_lanes = _lanes(connection, cache, changes)
+
+    def lane(job: Job) -> int:
+        key = job.lane
+        return new_lanes[key] if key in new_lanes else rows.get(key, 0)
+
+    added: list[Job] = []
+    updates: list[tuple[Any, ...]] = []
+    removed: list[Job] = []
+    for before, after in changes.jobs.values():
+        if before is None:
+            if after is not None:
+                added.append(after)
+        elif after is None:
+            removed.append(before)
+        else:
+            updates.append((*codec.changing(after, lane(after)), before.seq, int(before.status), before.epoch))
+    if added:
+        many(INSERT_JOB, [codec.new_row(job, lane(job)) for job in added])
+        many("INSERT INTO bodies VALUES(?, ?, ?)", [codec.body_row(job) for job in added])
+    if updates:
+        _update(connection, changes, updates)
+    if removed:
+        _remove(connection, removed, now)
+    if changes.attempts:
+        _attempts(connection, changes)
+    _rest(connection, changes)
+    return new_lanes
+
+
+def _update(connection: apsw.Connection, changes: Changes, updates: list[tuple[Any, ...]]) -> None:
+    total = connection.total_changes()
+    connection.executemany(UPDATE_JOB, updates)
+    if connection.total_changes() - total != len(updates):
+        raise Guarded("a job changed under the batch")
+    options = [
+        (codec.options_text(after.options), after.seq)
+        for before, after in changes.jobs.values()
+        if before is not None and after is not None and after.options is not before.options
+    ]
+    if options:
+        connection.executemany("UPDATE bodies SET options = ? WHERE seq = ?", options)
+    restarted = [
+        (after.seq,)
+        for before, after in changes.jobs.values()
+        if before is not None and after is not None and after.status is Status.RUNNING and before.epoch
+    ]
+    if restarted:
+        connection.executemany("DELETE FROM progress WHERE seq = ?", restarted)
+
+
+def _remove(connection: apsw.Connection, removed: list[Job], now: Micros) -> None:
+    seqs = [(job.seq,) for job in removed]
+    for table in ("jobs", "bodies", "attempts", "progress", "lines"):
+        connection.executemany(f"DELETE FROM {table} WHERE seq = ?", seqs)  # noqa: S608 - constants of ours
+    connection.executemany(
+        "INSERT OR REPLACE INTO removed(id, at) VALUES(?, ?)", [(codec.blob(job.id), now) for job in removed]
+    )
+    connection.execute("DELETE FROM removed WHERE n <= (SELECT max(n) FROM removed) - ?", (MOST_TOMBSTONES,))
+    # tombstones stand in order of time, so the old ones are the first ones
+    connection.execute(
+        "DELETE FROM removed WHERE n < (SELECT min(n) FROM removed WHERE at > ?)", (now - TOMBSTONE_SECONDS * SECOND,)
+    )
+
+
+def _attempts(connection: apsw.Connection, changes: Changes) -> None:
+    connection.executemany(
+        "INSERT INTO attempts VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [codec.attempt_row(record) for record in changes.attempts],
+    )
+    old = [(record.seq, record.epoch - MOST_ATTEMPTS) for record in changes.attempts if record.epoch > MOST_ATTEMPTS]
+    if old:
+        connection.executemany("DELETE FROM attempts WHERE seq = ? AND epoch <= ?", old)
+
+
+def _lanes(connection: apsw.Connection, cache: Cache, changes: Changes) -> dict[LaneKey, int]:
+    """Write lanes and counters; a new lane gets the next row number."""
+    new: dict[LaneKey, int] = {}
+    updates: list[tuple[Any, ...]] = []
+    inserts: list[tuple[Any, ...]] = []
+    deletes: list[tuple[int]] = []
+    for key, edit in changes.lanes.items():
+        row = cache.lane_rows.get(key)
+        if row is None:
+            row = new[key] = cache.last_lane_row + len(new) + 1
+            inserts.append(
+                (row, key.queue, key.priority, key.group or "", key.suspect, edit.queued, edit.running, edit.turn)
+            )
+        else:
+            updates.append((edit.queued, edit.running, edit.turn, row))
+        if forgettable(key, edit.queued, edit.running):
+            deletes.append((row,))
+    if inserts:
+        connection.executemany("INSERT INTO lanes VALUES(?, ?, ?, ?, ?, ?, ?, ?)", inserts)
+    if updates:
+        connection.executemany("UPDATE lanes SET queued = ?, running = ?, turn = ? WHERE lane = ?", updates)
+    if deletes:
+        connection.executemany("DELETE FROM lanes WHERE lane = ?", deletes)
+    return new
+
+
+def _rest(connection: apsw.Connection, changes: Changes) -> None:
+    many = connection.executemany
+    if changes.bands:
+        many(
+            "INSERT OR REPLACE INTO bands VALUES(?, ?, ?)",
+            [(queue, priority, turn) for (queue, priority), turn in changes.bands.items()],
+        )
+    counts = [
+        (queue, status, delta)
+        for queue, deltas in changes.counts.items()
+        for status, delta in enumerate(deltas)
+        if delta
+    ]
+    if counts:
+        many("INSERT INTO counts VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET n = n + ?3", counts)
+    if changes.seq:
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'seq'", (changes.seq,))
+    if changes.keys:
+        many(
+            "INSERT OR REPLACE INTO idempotency VALUES(?, ?, ?, ?, ?)",
+            [(key.scope, key.key, key.digest, " ".join(key.ids), key.expires_at) for key in changes.keys.values()],
+        )
+    if changes.dropped_keys:
+        many(
+            "DELETE FROM idempotency WHERE scope = ? AND key = ? AND expires_at = ?",
+            [(key.scope, key.key, key.expires_at) for key in changes.dropped_keys],
+        )
+    if changes.progress:
+        many(
+            "INSERT OR REPLACE INTO progress VALUES(?, ?)",
+            [(seq, codec.progress_text(progress)) for seq, progress in changes.progress.items()],
+        )
+    if changes.lines:
+        many(INSERT_LINE, [(n, at, attempt, line.level, line.message) for n, at, attempt, line in changes.lines])
+        many(
+            "DELETE FROM lines WHERE seq = ?1 AND n <= (SELECT max(n) FROM lines WHERE seq = ?1) - ?2",
+            [(seq, MOST_LINES) for seq in {line.seq for line in changes.lines}],
+        )

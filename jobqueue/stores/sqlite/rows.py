@@ -1,0 +1,181 @@
+"""What a batch reads of the file: `Rows`, on the writing connection and inside its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from jobqueue.clock import Micros
+from jobqueue.job import Job, Lane, LaneKey, Status
+from jobqueue.rules.table import Changes, KeyRecord
+from jobqueue.stores.sqlite import codec
+
+_SELECT = f"SELECT {codec.JOB}, {codec.BODY} FROM jobs JOIN bodies USING(seq)"  # noqa: S608 - constants of ours
+BY_ID = f"{_SELECT} WHERE id = ?"
+HEADS = f"{_SELECT} WHERE lane = ? AND status = 2 ORDER BY place LIMIT ?"
+WAKING = f"{_SELECT} WHERE status < 4 AND due_at <= ? ORDER BY due_at LIMIT ?"
+FADING = f"{_SELECT} WHERE status >= 4 AND due_at <= ? ORDER BY due_at LIMIT ?"
+LONGEST_ENDED = f"{_SELECT} WHERE status >= 4 AND due_at IS NOT NULL ORDER BY due_at LIMIT ?"
+ORPHANS = f"{_SELECT} WHERE status = 3 AND boot_id <> ? LIMIT ?"
+READY = (
+    "SELECT queue, priority, grp, suspect, queued, running, turn FROM lanes"
+    " WHERE queue = ? AND suspect = ? AND queued > 0 ORDER BY priority DESC, turn, grp LIMIT ?"
+)
+
+
+class Cache:
+    """What the engine keeps in memory because it alone writes the file: changed only after a COMMIT.
+
+    lanes and their row numbers, bands, counts, the running jobs, and the greatest number given. Never queued or ended
+    jobs: a million of them cost disk, not memory.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.lanes: dict[LaneKey, Lane] = {}
+        self.lane_rows: dict[LaneKey, int] = {}
+        self.bands: dict[tuple[str, int], float] = {}
+        self.counts: dict[str, list[int]] = {}
+        self.running: dict[str, Job] = {}
+        self.last_lane_row = 0
+        for row, *columns in connection.execute(
+            "SELECT lane, queue, priority, grp, suspect, queued, running, turn FROM lanes"
+        ):
+            lane = _lane(columns)
+            self.lanes[lane.key] = lane
+            self.lane_rows[lane.key] = row
+            self.last_lane_row = max(self.last_lane_row, row)
+        for queue, priority, turn in connection.execute("SELECT queue, priority, turn FROM bands"):
+            self.bands[queue, priority] = turn
+        for queue, status, n in connection.execute("SELECT queue, status, n FROM counts"):
+            self.counts.setdefault(queue, [0] * len(Status))[status] = n
+        self.seq: int = connection.execute("SELECT value FROM meta WHERE name = 'seq'").get
+
+    def take(self, changes: Changes, new_lanes: dict[LaneKey, int]) -> None:
+        """Follow what was committed."""
+        self.seq = max(self.seq, changes.seq)
+        running = self.running
+        for id, (_, after) in changes.jobs.items():
+            if after is not None and after.status is Status.RUNNING:
+                running[id] = after
+            else:
+                running.pop(id, None)
+        self.lane_rows.update(new_lanes)
+        self.last_lane_row += len(new_lanes)
+        for key, edit in changes.lanes.items():
+            if forgettable(key, edit.queued, edit.running):
+                self.lanes.pop(key, None)
+                self.lane_rows.pop(key, None)
+            else:
+                self.lanes[key] = edit.lane()
+        self.bands.update(changes.bands)
+        for queue, deltas in changes.counts.items():
+            counts = self.counts.get(queue)
+            if counts is None:
+                counts = self.counts[queue] = [0] * len(Status)
+            for status, delta in enumerate(deltas):
+                counts[status] += delta
+
+
+class SqliteRows:
+    """One batch's reads."""
+
+    __slots__ = ("_cache", "_connection")
+
+    def __init__(self, connection: apsw.Connection, cache: Cache) -> None:
+        self._connection = connection
+        self._cache = cache
+
+    def job(self, id: str) -> Job | None:
+        """By id."""
+        running = self._cache.running.get(id)
+        if running is not None:
+            return running
+        try:
+            key = codec.blob(id)
+        except ValueError:
+            return None
+        row = self._connection.execute(BY_ID, (key,)).fetchone()
+        return None if row is None else codec.job(row)
+
+    def removed(self, id: str) -> bool:
+        """Whether a tombstone stands there."""
+        try:
+            key = codec.blob(id)
+        except ValueError:
+            return False
+        return self._connection.execute("SELECT 1 FROM removed WHERE id = ?", (key,)).fetchone() is not None
+
+    def key(self, scope: str, key: str) -> KeyRecord | None:
+        """By scope and key."""
+        found = self._connection.execute(
+            "SELECT digest, ids, expires_at FROM idempotency WHERE scope = ? AND key = ?", (scope, key)
+        ).fetchone()
+        return None if found is None else KeyRecord(scope, key, found[0], tuple(found[1].split()), found[2])
+
+    def lane(self, key: LaneKey) -> Lane | None:
+        """A lane."""
+        return self._cache.lanes.get(key)
+
+    def band(self, queue: str, priority: int) -> float:
+        """A priority's virtual time."""
+        return self._cache.bands.get((queue, priority), 0.0)
+
+    def ready(self, queue: str, count: int, *, suspect: bool) -> Sequence[Lane]:
+        """Lanes with queued jobs, in the order of service."""
+        if not self.count(queue, Status.QUEUED):
+            return ()
+        return [_lane(row) for row in self._connection.execute(READY, (queue, int(suspect), count))]
+
+    def heads(self, lane: LaneKey, count: int) -> Sequence[Job]:
+        """The first of a lane."""
+        row = self._cache.lane_rows.get(lane)
+        return () if row is None else self._jobs(HEADS, row, count)
+
+    def queues(self) -> Sequence[str]:
+        """Queues with queued jobs."""
+        return [queue for queue, counts in self._cache.counts.items() if counts[Status.QUEUED]]
+
+    def count(self, queue: str, status: Status) -> int:
+        """Jobs of a status."""
+        counts = self._cache.counts.get(queue)
+        return counts[status] if counts else 0
+
+    def due(self, now: Micros, count: int) -> Sequence[Job]:
+        """What time changes."""
+        waking = self._jobs(WAKING, now, count)
+        return [*waking, *self._jobs(FADING, now, count - len(waking))]
+
+    def surplus(self, keep: int, count: int) -> Sequence[Job]:
+        """Ended jobs that are too many."""
+        held = sum(sum(counts[Status.DONE :]) for counts in self._cache.counts.values())
+        return () if held <= keep else self._jobs(LONGEST_ENDED, min(count, held - keep))
+
+    def stale_keys(self, now: Micros, count: int) -> Sequence[KeyRecord]:
+        """Keys past their time."""
+        rows = self._connection.execute(
+            "SELECT scope, key, digest, ids, expires_at FROM idempotency WHERE expires_at <= ? LIMIT ?", (now, count)
+        )
+        return [KeyRecord(scope, key, digest, tuple(ids.split()), at) for scope, key, digest, ids, at in rows]
+
+    def orphans(self, boot_id: str, count: int) -> Sequence[Job]:
+        """RUNNING jobs of another life."""
+        return self._jobs(ORPHANS, boot_id, count)
+
+    def last_seq(self) -> int:
+        """The greatest number given."""
+        return self._cache.seq
+
+    def _jobs(self, sql: str, *bindings: Any) -> Sequence[Job]:
+        return [codec.job(row) for row in self._connection.execute(sql, bindings)]
+
+
+def forgettable(key: LaneKey, queued: int, running: int) -> bool:
+    """An idle lane of a group, or of suspects, is not kept: groups may come without end."""
+    return not (queued or running) and (key.group is not None or key.suspect)
+
+
+def _lane(columns: Sequence[Any]) -> Lane:
+    queue, priority, group, suspect, queued, running, turn = columns
+    return Lane(LaneKey(queue, priority, group or None, bool(suspect)), queued, running, turn)

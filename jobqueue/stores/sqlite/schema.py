@@ -1,0 +1,176 @@
+"""The file: its tables, its version, and the checks before it is trusted.
+
+A damaged file, one of a newer version or one in use stops the boot with a clear line and is never replaced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from jobqueue.errors import StartupError
+
+APPLICATION_ID = 0x6A716A71  # "jqjq", so that a foreign SQLite file is told from ours
+
+QUICK_CHECK_MOST_BYTES = 64 << 20
+
+VERSION_1 = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT INTO meta VALUES('seq', 0);
+
+-- small changing columns apart from the wide ones: an UPDATE rewrites its row
+CREATE TABLE jobs(
+  seq INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE,
+  queue TEXT NOT NULL, priority INTEGER NOT NULL, grp TEXT NOT NULL, kind TEXT NOT NULL, created_at INTEGER NOT NULL,
+  status INTEGER NOT NULL, lane INTEGER NOT NULL, place INTEGER NOT NULL,
+  attempt INTEGER NOT NULL, crashes INTEGER NOT NULL, epoch INTEGER NOT NULL, alone INTEGER NOT NULL,
+  due_at INTEGER, started_at INTEGER, finished_at INTEGER, next_attempt_at INTEGER, cancel_requested_at INTEGER,
+  reason TEXT, worker TEXT, boot_id TEXT
+);
+CREATE INDEX jobs_ready ON jobs(lane, place) WHERE status = 2;
+CREATE INDEX jobs_running ON jobs(boot_id) WHERE status = 3;
+CREATE INDEX jobs_waking ON jobs(due_at) WHERE status < 4 AND due_at IS NOT NULL;
+CREATE INDEX jobs_fading ON jobs(due_at) WHERE status >= 4 AND due_at IS NOT NULL;
+
+CREATE TABLE bodies(seq INTEGER PRIMARY KEY, payload TEXT NOT NULL, options TEXT);
+CREATE TABLE attempts(
+  seq INTEGER NOT NULL, epoch INTEGER NOT NULL, attempt INTEGER NOT NULL, started_at INTEGER NOT NULL,
+  finished_at INTEGER NOT NULL, ending TEXT NOT NULL, worker TEXT, result TEXT, error TEXT,
+  PRIMARY KEY(seq, epoch)
+) WITHOUT ROWID;
+CREATE TABLE progress(seq INTEGER PRIMARY KEY, data TEXT NOT NULL);
+CREATE TABLE lines(
+  seq INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL, attempt INTEGER NOT NULL, level TEXT NOT NULL,
+  message TEXT NOT NULL, PRIMARY KEY(seq, n)
+) WITHOUT ROWID;
+
+CREATE TABLE lanes(
+  lane INTEGER PRIMARY KEY, queue TEXT NOT NULL, priority INTEGER NOT NULL, grp TEXT NOT NULL, suspect INTEGER NOT NULL,
+  queued INTEGER NOT NULL, running INTEGER NOT NULL, turn REAL NOT NULL,
+  UNIQUE(queue, priority, grp, suspect)
+);
+CREATE INDEX lanes_ready ON lanes(queue, suspect, priority DESC, turn, grp) WHERE queued > 0;
+CREATE TABLE bands(queue TEXT, priority INTEGER, turn REAL NOT NULL, PRIMARY KEY(queue, priority)) WITHOUT ROWID;
+CREATE TABLE counts(queue TEXT, status INTEGER, n INTEGER NOT NULL, PRIMARY KEY(queue, status)) WITHOUT ROWID;
+
+CREATE TABLE idempotency(
+  scope TEXT, key TEXT, digest BLOB NOT NULL, ids TEXT NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY(scope, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_stale ON idempotency(expires_at);
+CREATE TABLE removed(n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);
+"""
+
+
+def _create(connection: apsw.Connection) -> None:
+    connection.execute(VERSION_1)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+# MIGRATIONS[n] brings a file of version n to version n + 1, within one transaction. Only ever append.
+MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_create,)
+
+PRAGMAS: dict[str, Any] = {  # set, then read back
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: an fsync before every answer
+    "foreign_keys": 1,
+    "trusted_schema": 0,
+    "mmap_size": 0,  # an I/O error must come as an error, not as a signal
+    "wal_autocheckpoint": 4000,
+}
+
+
+def open_file(path: str, *, synchronous: str = "FULL", vfs: str | None = None) -> apsw.Connection:
+    """The writing connection to a file that has been checked and brought up to date.
+
+    Raises StartupError with exit code 74 for a damaged, foreign or newer file and for one that cannot be written.
+    """
+    try:
+        connection = apsw.Connection(path, vfs=vfs)
+        connection.set_busy_timeout(5000)
+        _check(connection, path)
+        _settle(connection, path, synchronous)
+        _migrate(connection)
+    except apsw.Error as error:
+        raise StartupError(f"store {path}: {_plain(error)}", exit_code=74) from error
+    return connection
+
+
+def open_readonly(path: str, vfs: str | None = None) -> apsw.Connection:
+    """A connection for reads that decide nothing."""
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    connection.set_busy_timeout(5000)
+    return connection
+
+
+def _plain(error: apsw.Error) -> str:
+    kinds = {
+        apsw.NotADBError: "is not a jobqueue database, or is damaged",
+        apsw.CorruptError: "is damaged",
+        apsw.CantOpenError: "cannot be opened",
+        apsw.ReadOnlyError: "cannot be written",
+        apsw.FullError: "is on a full disk",
+        apsw.BusyError: "is in use by another program",
+    }
+    plain = next((text for kind, text in kinds.items() if isinstance(error, kind)), "cannot be used")
+    return f"{plain} ({error})"
+
+
+def _check(connection: apsw.Connection, path: str) -> None:
+    version = connection.pragma("user_version")
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    if version > len(MIGRATIONS):
+        raise StartupError(
+            f"store {path}: has schema version {version}, newer than this program's {len(MIGRATIONS)}", exit_code=74
+        )
+    foreign = not empty and connection.pragma("application_id") != APPLICATION_ID
+    if foreign or (version == 0 and not empty):
+        raise StartupError(f"store {path}: is an SQLite file, but not one of jobqueue", exit_code=74)
+    # a large file would take too long: there every page is checked as it is used
+    if not empty and Path(path).stat().st_size <= QUICK_CHECK_MOST_BYTES:
+        found = connection.execute("PRAGMA quick_check(1)").get
+        if found != "ok":
+            raise StartupError(f"store {path}: is damaged ({found})", exit_code=74)
+
+
+def _settle(connection: apsw.Connection, path: str, synchronous: str) -> None:
+    wanted = dict(PRAGMAS)
+    if synchronous != "FULL":
+        wanted["synchronous"] = 1  # tests only: to show that the power-loss test can see a loss
+    for name, value in wanted.items():
+        connection.pragma(name, value)
+        found = connection.pragma(name)
+        if found != value:
+            raise StartupError(f"store {path}: {name} is {found}, but must be {value}", exit_code=74)
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    while (version := connection.pragma("user_version")) < len(MIGRATIONS):
+        with connection:
+            MIGRATIONS[version](connection)
+            connection.pragma("user_version", version + 1)
+
+
+class FileLock:
+    """Holds PATH.lock for this process, so that a second server on the same file refuses to start."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(f"{path}.lock")
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StartupError(f"store {path}: cannot be opened ({error.strerror})", exit_code=74) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise StartupError(f"store {path}: is in use by another jobqueue server", exit_code=2) from None
+
+    def release(self) -> None:
+        """Let go; the file stays, since another process may hold it open already."""
+        os.close(self._file)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import trio
 import uuid_utils
@@ -59,7 +60,12 @@ def system_world() -> World:
 def iso(at: Micros) -> str:
     """RFC 3339 in UTC with microseconds, as every time is shown."""
     whole, fraction = divmod(at, SECOND)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:06d}Z"
+    return f"{_second(whole)}.{fraction:06d}Z"
+
+
+@lru_cache(maxsize=1024)  # most times that are shown are of the last few seconds
+def _second(whole: int) -> str:
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def from_datetime(moment: datetime) -> Micros:

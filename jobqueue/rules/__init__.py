@@ -1,6 +1,7 @@
 """The rules: what may happen to jobs, and when. Pure functions over a `Table`, with `now` passed in; no I/O, no Trio.
 
 table      what a store loaded, plus the changes made so far; it keeps the counters
+changes    those changes, as a store commits them
 lifecycle  the transition table: accept, settle, cancel, retry, recover
 ripening   what time alone does: due, expired, past retention
 retry      how long to wait between two attempts

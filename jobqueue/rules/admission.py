@@ -2,8 +2,9 @@
 
 A claim looks at lanes, never at the jobs in them, so it costs the same with a thousand or a million queued. In a queue
 the highest priority is served first; there the lane with the smallest turn (start-time fair queueing: P. Goyal, H. Vin,
-H. Cheng, "Start-time Fair Queueing", SIGCOMM 1996), and in it the job with the lowest place. Each claim moves the lane's
-turn on by 1/weight, so lanes are served round by round, however full one of them is.
+H. Cheng, "Start-time Fair Queueing", SIGCOMM 1996), and in it the job with the lowest place. Each claim moves the
+lane's turn on by 1/weight, so lanes are served round by round, however full one of them is. Of several queues that have
+jobs none goes before the others: chance picks the first, then they take turns.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from jobqueue.job import Job, Lane, LaneKey
+from jobqueue.job import Job, Lane, LaneKey, Status
 from jobqueue.rules import lifecycle
 from jobqueue.rules.isolation import Isolation
 from jobqueue.rules.lifecycle import Times
@@ -33,9 +34,9 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """This node as admission sees it: its running attempts as (id, epoch), its quarantine, its monotonic clock."""
+    """This node as admission sees it: how many attempts run on it, its quarantine, its monotonic clock in seconds."""
 
-    running: frozenset[tuple[str, int]] | set[tuple[str, int]]
+    running: int
     isolation: Isolation
     monotonic: float
 
@@ -60,11 +61,12 @@ def claim(table: Table, wants: Sequence[Want], node: Node, times: Times) -> Clai
         if suspect is not None:
             taken.append((suspect,))
         elif free:
+            picked = _pick(table, want, times)
             jobs = tuple(
                 lifecycle.start(table, job, worker, times, alone=False)
-                for worker, job in zip(want.workers, _pick(table, want), strict=False)  # in this order: nothing extra
+                for worker, job in zip(want.workers, picked, strict=False)  # in this order, so that none is lost
             )
-            node = replace(node, running=node.running | {(job.id, job.epoch) for job in jobs}) if jobs else node
+            node = replace(node, running=node.running + len(jobs))
             taken.append(jobs)
         else:
             taken.append(())
@@ -76,12 +78,13 @@ def _quarantine(table: Table, node: Node) -> tuple[Isolation, bool]:
     isolation = node.isolation
     if isolation.alone is None:
         return isolation, True
-    if isolation.alone in node.running:
+    id, epoch = isolation.alone
+    job = table.find(id)
+    if job is not None and job.status is Status.RUNNING and job.epoch == epoch:
         if node.monotonic < isolation.alone_until:
             return isolation, False
-        job = table.find(isolation.alone[0])
-        if job is not None and job.alone:  # from now on others run beside it, and a death no longer convicts it
-            table.put(job, msgspec.structs.replace(job, alone=False))
+        # from now on others run beside it, and a death no longer convicts it
+        table.put(job, msgspec.structs.replace(job, alone=False))
     return replace(isolation, alone=None), True
 
 
@@ -105,17 +108,18 @@ def _suspect(table: Table, want: Want, node: Node, times: Times) -> tuple[Isolat
 
 
 def _queues(table: Table, want: Want) -> Sequence[str]:
-    return table.queues() if want.queues == ALL_QUEUES else want.queues
+    return table.queues() if want.queues == ALL_QUEUES else tuple(dict.fromkeys(want.queues))
 
 
-def _pick(table: Table, want: Want) -> Iterator[Job]:
+def _pick(table: Table, want: Want, times: Times) -> Iterator[Job]:
     """The jobs to start, in order: one queue after the other in rounds, each by its own lanes."""
-    queues = _queues(table, want)
+    queues = [queue for queue in _queues(table, want) if table.count(queue, Status.QUEUED)]
     count = len(want.workers)
     if len(queues) == 1:
         yield from _of_queue(table, queues[0], count)
         return
-    sources = [iter(_of_queue(table, queue, count)) for queue in queues]
+    first = int(times.chance() * len(queues))  # or a full queue would starve those behind it, one taker at a time
+    sources = [iter(_of_queue(table, queue, count)) for queue in queues[first:] + queues[:first]]
     while sources:
         for source in tuple(sources):
             job = next(source, None)

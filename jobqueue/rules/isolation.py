@@ -4,9 +4,9 @@ A job under which the process died twice beside others is a suspect. It waits in
 node claims nothing else until it ends, at most `ALONE_SECONDS`. So a death under it convicts the right job, and an
 innocent neighbour, which was only beside, is never convicted.
 
-To let a suspect start although the node is busy, the node holds its claims back for at most `HOLD_SECONDS`. If what runs
-does not end in that time, the suspect goes on waiting and the others go on working: a poison job is only ever started
-alone, and waiting for that costs the rest at most one hold in `REST_SECONDS`.
+To let a suspect start although the node is busy, the node holds its claims back for at most `HOLD_SECONDS`. If what
+runs does not end in that time, the suspect goes on waiting and the others go on working: a poison job is only ever
+started alone, and waiting for that costs the rest at most one hold in `REST_SECONDS`.
 """
 
 from __future__ import annotations

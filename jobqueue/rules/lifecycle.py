@@ -190,7 +190,7 @@ def _ending(job: Job, outcome: Outcome) -> Ending:
 
 def _after(job: Job, ending: Ending, outcome: Outcome, times: Times) -> Job:
     """The job as the end of its attempt leaves it."""
-    if ending is Ending.CRASHED:
+    if ending in (Ending.CRASHED, Ending.LOST):
         # a death while it ran alone convicts it; beside others a death is only counted, and no try is spent
         job = replace(job, crashes=job.crashes + 1, error=outcome.error)
         if job.alone:

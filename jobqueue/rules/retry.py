@@ -17,8 +17,10 @@ def longest_delay(policy: Retry, attempt: int) -> float:
         return policy.delays[min(attempt, len(policy.delays)) - 1] if policy.delays else 0.0
     if policy.backoff == "linear":
         return min(policy.initial * attempt, policy.max)
-    # the exponent is capped, so that a thousandth attempt does not overflow
-    return min(policy.initial * policy.factor ** min(attempt - 1, 64), policy.max)
+    try:
+        return min(policy.initial * policy.factor ** (attempt - 1), policy.max)
+    except OverflowError:
+        return policy.max
 
 
 def delay(policy: Retry, attempt: int, chance: Callable[[], float]) -> float:

@@ -7,13 +7,14 @@ write it in arrival order, and commits `Table.changes`. Rules change jobs; lane 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
-
-import msgspec
+from typing import Protocol
 
 from jobqueue.clock import Micros
 from jobqueue.errors import NotFound, Removed
-from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, LogLine, Progress, Status
+from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, Progress, Status
+from jobqueue.rules.changes import Changes, KeyRecord, LaneEdit, Line
+
+__all__ = ["LEGAL", "Changes", "IllegalMove", "KeyRecord", "Line", "Rows", "Table"]
 
 # What may follow what (README, "A job's life"). A move that is not here is a bug of ours, not bad input.
 LEGAL: dict[Status, frozenset[Status]] = {
@@ -27,27 +28,11 @@ LEGAL: dict[Status, frozenset[Status]] = {
 }
 
 
-class IllegalMove(Exception):  # noqa: N818 - a rule broke the transition table
+HALF_STEP = 0.5  # of a turn: a claim moves a lane's turn on by 1
+
+
+class IllegalMove(Exception):
     """A rule tried a transition that the table does not have."""
-
-
-class KeyRecord(msgspec.Struct, frozen=True):
-    """What an idempotency key stands for: the digest of its body and the jobs it made. scope: API key and route."""
-
-    scope: str
-    key: str
-    digest: bytes
-    ids: tuple[str, ...]
-    expires_at: Micros
-
-
-class Line(NamedTuple):
-    """One line of a job's log."""
-
-    seq: int
-    at: Micros
-    attempt: int
-    line: LogLine
 
 
 class Rows(Protocol):
@@ -69,7 +54,7 @@ class Rows(Protocol):
         """The virtual time of one priority of a queue: the turn of the lane that was served last."""
 
     def ready(self, queue: str, count: int, *, suspect: bool) -> Sequence[Lane]:
-        """The first `count` lanes with queued jobs: highest priority first, then smallest turn, then oldest lane."""
+        """The first `count` lanes with queued jobs: highest priority first, then smallest turn, then by group."""
 
     def heads(self, lane: LaneKey, count: int) -> Sequence[Job]:
         """The first `count` queued jobs of a lane, by place."""
@@ -96,45 +81,6 @@ class Rows(Protocol):
         """The greatest seq or place ever given."""
 
 
-class LaneEdit:
-    """A lane in change."""
-
-    __slots__ = ("key", "new", "queued", "running", "turn")
-
-    def __init__(self, lane: Lane, *, new: bool) -> None:
-        self.key = lane.key
-        self.new = new
-        self.queued = lane.queued
-        self.running = lane.running
-        self.turn = lane.turn
-
-    def lane(self) -> Lane:
-        """Its present value."""
-        return Lane(self.key, self.queued, self.running, self.turn)
-
-
-class Changes:
-    """What a batch changed. `jobs` maps an id to (before, after); a before of None is new, an after of None removed."""
-
-    __slots__ = ("attempts", "bands", "counts", "dropped_keys", "jobs", "keys", "lanes", "lines", "progress", "seq")
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, tuple[Job | None, Job | None]] = {}
-        self.attempts: list[AttemptRecord] = []
-        self.lanes: dict[LaneKey, LaneEdit] = {}
-        self.bands: dict[tuple[str, int], float] = {}
-        self.counts: dict[str, list[int]] = {}
-        self.keys: dict[tuple[str, str], KeyRecord] = {}
-        self.dropped_keys: list[KeyRecord] = []
-        self.lines: list[Line] = []
-        self.progress: dict[int, Progress] = {}
-        self.seq = 0
-
-    def empty(self) -> bool:
-        """Nothing to commit."""
-        return not (self.jobs or self.attempts or self.keys or self.dropped_keys or self.lines or self.progress)
-
-
 class Table:
     """One batch's view of all jobs. Reads see the batch's own writes."""
 
@@ -150,7 +96,7 @@ class Table:
         """The job. Raises NotFound, or Removed where it existed once."""
         found = self.find(id)
         if found is None:
-            if self._rows.removed(id):
+            if id in self.changes.jobs or self._rows.removed(id):
                 raise Removed(f"job {id} was removed")
             raise NotFound(f"no job {id}")
         return found
@@ -181,8 +127,8 @@ class Table:
         jobs = self.changes.jobs
         change = jobs.get(before.id)
         jobs[before.id] = (before if change is None else change[0], after)
+        self._count(after, +1)  # first, so that a lane which only passes a job on is never seen idle
         self._count(before, -1)
-        self._count(after, +1)
         return after
 
     def remove(self, job: Job) -> None:
@@ -274,15 +220,15 @@ class Table:
     def serve(self, lane: LaneKey, turn: float) -> None:
         """Note that the lane was served up to `turn`; its priority's virtual time follows."""
         edit = self._edit(lane)
-        band = (lane.queue, lane.priority)
-        self.changes.bands[band] = max(self.band(*band), edit.turn)
+        if not lane.suspect:  # those go before all others, so their turns say nothing about the time of the rest
+            band = (lane.queue, lane.priority)
+            self.changes.bands[band] = max(self.band(*band), edit.turn)
         edit.turn = turn
 
     def _edit(self, key: LaneKey) -> LaneEdit:
         edit = self.changes.lanes.get(key)
         if edit is None:
-            lane = self._rows.lane(key)
-            edit = LaneEdit(lane or Lane(key), new=lane is None)
+            edit = LaneEdit(self._rows.lane(key) or Lane(key))
             self.changes.lanes[key] = edit
         return edit
 
@@ -299,7 +245,21 @@ class Table:
                 edit.turn = max(edit.turn, self.band(job.queue, job.priority))
             edit.queued += step
         elif status is Status.RUNNING:
-            self._edit(job.lane).running += step
+            edit = self._edit(job.lane)
+            edit.running += step
+        else:
+            return
+        if edit.forgettable and not edit.key.suspect:
+            self._leave(edit)
+
+    def _leave(self, edit: LaneEdit) -> None:
+        """Forget an idle lane and its turn: virtual time moves to half a step beyond where the lane was served.
+
+        So who comes back with one job at a time never starves the others, and who is new still comes within a round.
+        """
+        band = (edit.key.queue, edit.key.priority)
+        if edit.turn - HALF_STEP > self.band(*band):
+            self.changes.bands[band] = edit.turn - HALF_STEP
 
 
 def _service_order(lane: Lane) -> tuple[int, float, str]:

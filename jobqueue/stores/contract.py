@@ -10,20 +10,21 @@ and the error comes out. Where `decide` runs is the engine's affair:
 
 memory   inline, on dictionaries
 sqlite   inside the transaction, on the engine's one writing thread: load, decide, commit are one thread hop
-redis    between load and commit, on the node: (1) one pipeline loads what `needs` names: jobs by id, keys, lanes and
-         bands of the queues, for each claim the first lanes and the heads of those, what is due up to `most_due`;
-         (2) `decide`; (3) ONE Lua script compares (status, epoch) of each changed job, the lanes' counters and the keys
-         with what was loaded, writes all of `changes` or nothing, and publishes the nudge. If it lost, (1) to (3) are
-         done again, so `decide` may run more than once and must have no effect but its result.
+redis    between load and commit, on the node: (1) one pipeline loads what `needs` names: jobs by id, keys, lanes
+         and bands of the queues, for each claim the first lanes and their heads, what is due up to `most_due`;
+         (2) `decide`; (3) ONE Lua script compares (status, epoch) of each changed job, the lanes' counters and the
+         keys with what was loaded, writes all of `changes` or nothing, and publishes the nudge. If it lost, (1) to (3)
+         are done again, so `decide` may run more than once and must have no effect but its result.
 
-So `decide` reads nothing that `needs` does not name; the memory engine enforces that. The verbs one by one, and how Redis
-does them: job and heads = HGET and ZRANGE by place; ready = ZRANGE of the queue's ready set, scored by (priority, turn);
-due = ZRANGEBYSCORE; count = HINCRBY in the script; key = GET with PX; orphans = by the node's lease instead of boot_id.
+So `decide` reads nothing that `needs` does not name; the memory engine enforces that. The verbs one by one, and how
+Redis does them: job and heads = HGET and ZRANGE by place; ready = ZRANGE of the queue's ready set, scored by (priority,
+turn); due = ZRANGEBYSCORE; count = HINCRBY in the script; key = GET with PX; orphans = by the node's lease instead of
+boot_id.
 
 Reads that decide nothing (`get`, `page`, `attempts`, `lines`) see all that was answered before they began.
 
-Errors: StorageFull (nothing changed; may heal), StoreUnavailable (unknown whether it changed; `fatal` if the engine can no
-longer be trusted), RowRefused (the batch holds a row that the engine cannot store; nothing changed).
+Errors: StorageFull (nothing changed; may heal), StoreUnavailable (unknown whether it changed), StoreFailed (the engine
+can no longer be trusted), RowRefused (the batch holds a row that the engine cannot store; nothing changed).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from typing import Any, Protocol, Self, TypeVar
 from jobqueue.clock import Micros
 from jobqueue.errors import StoreUnavailable
 from jobqueue.job import AttemptRecord, Job, LaneKey, Status
-from jobqueue.rules.table import Line, Table
+from jobqueue.rules.changes import Line
+from jobqueue.rules.table import Table
 
 T = TypeVar("T")
 
@@ -44,7 +46,7 @@ class StoreFailed(StoreUnavailable):
     """The engine can no longer be trusted (an I/O error): the process must end and start afresh."""
 
 
-class RowRefused(Exception):  # noqa: N818 - it names the row's fate
+class RowRefused(Exception):
     """A row of the batch cannot be stored, by itself; nothing of the batch was changed."""
 
 
@@ -76,6 +78,18 @@ class Filter:
     group: str | None = None
     created_after: Micros | None = None
     created_before: Micros | None = None
+
+    def matches(self, job: Job) -> bool:
+        """Whether the page shows the job."""
+        return (
+            (self.status is None or job.status in self.status)
+            and (self.queue is None or job.queue == self.queue)
+            and (self.kind is None or job.kind == self.kind)
+            and (self.group is None or job.group == self.group)
+            and (self.tag is None or self.tag in job.options.tags)
+            and (self.created_after is None or job.created_at >= self.created_after)
+            and (self.created_before is None or job.created_at < self.created_before)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The reference engine: the job table in dictionaries. For tests and throw-away use; nothing survives the process.
 
-It is the plainest reading of `contract.py`, and stricter than the others: a rule that reads what the batch's `Needs` did
-not name fails here.
+It is the plainest reading of `contract.py`, and stricter than the others: a rule that reads what the batch's `Needs`
+did not name fails here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import msgspec
 
 from jobqueue.clock import SECOND, Micros
 from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, Progress, Status
-from jobqueue.rules.table import Changes, KeyRecord, Line, Table
+from jobqueue.rules.changes import Changes, KeyRecord, Line
+from jobqueue.rules.table import Table
 from jobqueue.stores.contract import (
     MOST_ATTEMPTS,
     MOST_LINES,
@@ -31,7 +32,7 @@ from jobqueue.stores.contract import (
 T = TypeVar("T")
 
 
-class Undeclared(Exception):  # noqa: N818 - a rule read what its command did not declare
+class Undeclared(Exception):
     """A rule read what the batch's needs do not name."""
 
 
@@ -77,7 +78,7 @@ class MemoryStore:
         found = [
             self.tables.whole(job)
             for job in sorted(self.tables.jobs.values(), key=lambda job: -job.seq)
-            if (before is None or job.seq < before) and _matches(job, wanted)
+            if (before is None or job.seq < before) and wanted.matches(job)
         ][: limit + 1]
         return Page(tuple(found[:limit]), found[limit - 1].seq if len(found) > limit else None)
 
@@ -147,10 +148,10 @@ class Tables:
 
     def _commit_counters(self, changes: Changes) -> None:
         for key, edit in changes.lanes.items():
-            if edit.queued or edit.running or key.group is None:
-                self.lanes[key] = edit.lane()
-            else:  # an idle group is forgotten: groups may come without end
+            if edit.forgettable:
                 self.lanes.pop(key, None)
+            else:
+                self.lanes[key] = edit.lane()
         self.bands.update(changes.bands)
         for queue, deltas in changes.counts.items():
             counts = self.counts.setdefault(queue, [0] * len(Status))
@@ -226,9 +227,7 @@ class _Rows:
         """Lanes with queued jobs, in the order of service."""
         self._require_claim(queue)
         lanes = [
-            self._tables.lanes[key]
-            for key in self._tables.queued
-            if key.queue == queue and key.suspect == suspect
+            self._tables.lanes[key] for key in self._tables.queued if key.queue == queue and key.suspect == suspect
         ]
         lanes.sort(key=lambda lane: (-lane.key.priority, lane.turn, lane.key.group or ""))
         return lanes[:count]
@@ -273,7 +272,9 @@ class _Rows:
         """RUNNING jobs of another life."""
         self._require(boot_id == self._needs.orphans_of, "orphans")
         jobs = self._tables.jobs.values()
-        return [job for job in jobs if job.status is Status.RUNNING and job.boot_id not in (None, boot_id)][:count]
+        return self._load(
+            [job.id for job in jobs if job.status is Status.RUNNING and job.boot_id not in (None, boot_id)][:count]
+        )
 
     def last_seq(self) -> int:
         """The greatest number given."""
@@ -294,15 +295,3 @@ class _Rows:
     def _require(self, declared: object, what: str) -> None:
         if not declared:
             raise Undeclared(f"the batch did not declare that it reads {what}")
-
-
-def _matches(job: Job, wanted: Filter) -> bool:
-    return (
-        (wanted.status is None or job.status in wanted.status)
-        and (wanted.queue is None or job.queue == wanted.queue)
-        and (wanted.kind is None or job.kind == wanted.kind)
-        and (wanted.group is None or job.group == wanted.group)
-        and (wanted.tag is None or wanted.tag in job.options.tags)
-        and (wanted.created_after is None or job.created_at >= wanted.created_after)
-        and (wanted.created_before is None or job.created_at < wanted.created_before)
-    )

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 
 import apsw
 
 from jobqueue.clock import Micros
 from jobqueue.errors import StorageFull, StoreUnavailable
-from jobqueue.job import AttemptRecord, Job, LogLine
-from jobqueue.rules.table import Line, Table
+from jobqueue.job import AttemptRecord, Job, LaneKey
+from jobqueue.rules.changes import Changes, Line
+from jobqueue.rules.table import Table
 from jobqueue.stores.contract import REMOVED, Engine, Filter, Needs, Page, Removed, RowRefused, StoreFailed
 from jobqueue.stores.sqlite import codec, commit, schema
 from jobqueue.stores.sqlite.rows import Cache, SqliteRows
@@ -26,7 +28,8 @@ T = TypeVar("T")
 
 WHOLE = (
     f"SELECT {codec.JOB}, {codec.BODY}, {codec.REPORT} FROM jobs JOIN bodies USING(seq)"  # noqa: S608 - constants
-    " LEFT JOIN attempts ON attempts.seq = jobs.seq AND attempts.epoch = jobs.epoch AND jobs.attempt > 0"
+    " LEFT JOIN attempts ON attempts.seq = jobs.seq AND attempts.epoch = jobs.epoch"
+    " AND (jobs.attempt > 0 OR jobs.crashes > 0)"  # a retry hides how it ended before
     " LEFT JOIN progress ON progress.seq = jobs.seq"
 )
 NEXT_DUE = (
@@ -35,7 +38,12 @@ NEXT_DUE = (
     "SELECT min(due_at) FROM jobs WHERE status >= 4 AND due_at IS NOT NULL UNION ALL "
     "SELECT min(expires_at) FROM idempotency)"
 )
+CHECKPOINT_PAGES = 4000  # of the log, before it is moved into the file
 SHM_FULL = {apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP}  # the wal-index could not grow: the disk is full
+
+BROKEN = (
+    apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, codec.Damaged, UnicodeDecodeError,
+)  # fmt: skip
 
 
 class SqliteStore:
@@ -58,33 +66,63 @@ class SqliteStore:
         self._synchronous = synchronous
         self._vfs = vfs
         self._failed: StoreFailed | None = None
+        self._log_pages = 0
 
     async def __aenter__(self) -> Self:
         os.umask(0o077)
-        self._lock = schema.FileLock(self._path)
-        try:
+        with ExitStack() as undo:
+            self._lock = schema.FileLock(self._path)
+            undo.callback(self._lock.release)
             self._write = self._make_runner("store-writer")
+            undo.callback(self._write.close)
             self._connection, self._cache = await self._write(self._open)
             self._read = self._make_runner("store-reader")
+            undo.callback(self._read.close)
             self._reading = await self._read(lambda: schema.open_readonly(self._path, self._vfs))
-        except BaseException:
-            self._lock.release()
-            raise
+            undo.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._read(self._reading.close)
-        await self._write(self._connection.close)
+        await self._write(self._close)
         self._read.close()
         self._write.close()
         self._lock.release()
 
     def _open(self) -> tuple[apsw.Connection, Cache]:
-        connection = schema.open_file(self._path, synchronous=self._synchronous, vfs=self._vfs)
-        return connection, Cache(connection)
+        with schema.refusing(self._path):
+            self._lock.check()
+            connection = schema.open_file(self._path, synchronous=self._synchronous, vfs=self._vfs)
+            self._lock.remember()
+            connection.set_wal_hook(self._logged)
+            return connection, Cache(connection)
 
-    async def apply(self, needs: Needs, decide: Callable[[Table], T]) -> T:
-        """Load, decide, commit: one hop. `needs` is not looked at: the rows are a call away."""
+    def _close(self) -> None:
+        try:
+            self._checkpoint()
+        finally:
+            if self._failed is not None:  # closing would sync once more
+                self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            self._connection.close()
+
+    def _logged(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Move the log into the file. SQLite's own checkpoint would hide an I/O error, then sync that file again."""
+        if self._failed is not None:
+            return
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            reason = self._translate(error)
+            if isinstance(reason, StoreFailed):
+                raise reason from error
+            # full or busy: all is safe in the log, and the next commit tries again
+
+    async def apply(self, needs: Needs, decide: Callable[[Table], T]) -> T:  # noqa: ARG002 - the rows are a call away
+        """Load, decide, commit: one hop."""
         return await self._write(lambda: self._apply(decide))
 
     def _apply(self, decide: Callable[[Table], T]) -> T:
@@ -95,19 +133,27 @@ class SqliteStore:
             connection.execute("BEGIN IMMEDIATE")
             table = Table(SqliteRows(connection, self._cache))
             result = decide(table)
-            if table.changes.empty() and not table.changes.jobs:
+            if table.changes.empty():
                 connection.execute("ROLLBACK")
                 return result
-            new_lanes = commit.write(connection, self._cache, table.changes, self._now())
+            new_lanes = self._commit(table.changes)
             connection.execute("COMMIT")
-        except apsw.Error as error:
+        except (apsw.Error, codec.Damaged, UnicodeDecodeError) as error:
             self._roll_back()
             raise self._translate(error) from error
         except BaseException:
             self._roll_back()
             raise
         self._cache.take(table.changes, new_lanes)
+        if self._log_pages >= CHECKPOINT_PAGES:
+            self._checkpoint()
         return result
+
+    def _commit(self, changes: Changes) -> dict[LaneKey, int]:
+        try:
+            return commit.write(self._connection, self._cache, changes, self._now())
+        except (UnicodeEncodeError, OverflowError) as error:  # a value that no column can hold
+            raise RowRefused(str(error)) from error
 
     def _roll_back(self) -> None:
         try:
@@ -116,11 +162,11 @@ class SqliteStore:
         except apsw.Error as error:  # then nothing that follows can be trusted
             self._failed = StoreFailed(f"the store failed ({type(error).__name__})")
 
-    def _translate(self, error: apsw.Error) -> Exception:
+    def _translate(self, error: Exception) -> Exception:
         extended = getattr(error, "extendedresult", 0)
         if isinstance(error, apsw.FullError) or extended in SHM_FULL:
             return StorageFull("the disk is full; nothing was changed")
-        if isinstance(error, (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)):
+        if isinstance(error, BROKEN):
             # a second fsync on the same file may report a success that is none (Rebello et al., ATC 2020)
             self._failed = StoreFailed(f"the store failed ({error})")
             return self._failed
@@ -151,9 +197,8 @@ class SqliteStore:
         """Newest first."""
         where, bindings = _where(wanted, before)
         sql = f"{WHOLE} WHERE {where} ORDER BY jobs.seq DESC LIMIT ?"
-        rows = await self._look(lambda: self._reading.execute(sql, (*bindings, limit + 1)).fetchall())
-        jobs = tuple(codec.job(row) for row in rows[:limit])
-        return Page(jobs, jobs[-1].seq if len(rows) > limit else None)
+        jobs = await self._look(lambda: [codec.job(row) for row in self._reading.execute(sql, (*bindings, limit + 1))])
+        return Page(tuple(jobs[:limit]), jobs[limit - 1].seq if len(jobs) > limit else None)
 
     async def attempts(self, seq: int) -> Sequence[AttemptRecord]:
         """Newest first."""
@@ -164,12 +209,15 @@ class SqliteStore:
         """Oldest first."""
         sql = "SELECT at, attempt, level, message FROM lines WHERE seq = ? ORDER BY n"
         rows = await self._look(lambda: self._reading.execute(sql, (seq,)).fetchall())
-        return [Line(seq, at, attempt, LogLine(level, message)) for at, attempt, level, message in rows]
+        return [codec.line(seq, row) for row in rows]
 
     async def counts(self) -> Mapping[str, Sequence[int]]:
         """Jobs by queue and status."""
         rows = await self._look(lambda: self._reading.execute("SELECT queue, status, n FROM counts").fetchall())
         counts: dict[str, list[int]] = {}
+        queue: Any
+        status: Any
+        n: Any
         for queue, status, n in rows:
             counts.setdefault(queue, [0] * len(codec.STATUSES))[status] = n
         return counts
@@ -177,7 +225,7 @@ class SqliteStore:
     async def _look(self, read: Callable[[], T]) -> T:
         try:
             return await self._read(read)
-        except apsw.Error as error:
+        except (apsw.Error, codec.Damaged, UnicodeDecodeError) as error:
             raise StoreUnavailable(f"the store cannot be read ({error})") from error
 
 

@@ -13,11 +13,13 @@ from jobqueue.job import (
     Ending,
     Error,
     Job,
+    LogLine,
     Options,
     Progress,
     Reason,
     Status,
 )
+from jobqueue.rules.changes import Line
 
 STATUSES = tuple(Status)
 REASONS = {str(reason): reason for reason in Reason}
@@ -30,23 +32,23 @@ _progress = msgspec.json.Decoder(Progress).decode
 
 # the order in which `job` reads them
 JOB = (
-    "jobs.seq, id, kind, queue, priority, grp, created_at, status, place, jobs.attempt, crashes, jobs.epoch, alone, due_at, "
-    "jobs.started_at, jobs.finished_at, next_attempt_at, cancel_requested_at, reason, jobs.worker, boot_id"
+    "jobs.seq, id, kind, queue, priority, grp, created_at, status, place, jobs.attempt, crashes, jobs.epoch, alone, "
+    "due_at, jobs.started_at, jobs.finished_at, next_attempt_at, cancel_requested_at, reason, jobs.worker, boot_id"
 )
 BODY = "payload, options"
 REPORT = "attempts.result, attempts.error, progress.data"
 
 # what a change of a job may write, after (seq, status before, epoch before)
 CHANGING = (
-    "priority", "status", "lane", "place", "attempt", "crashes", "epoch", "alone", "due_at", "started_at", "finished_at",
-    "next_attempt_at", "cancel_requested_at", "reason", "worker", "boot_id",
+    "priority", "status", "lane", "place", "attempt", "crashes", "epoch", "alone", "due_at", "started_at",
+    "finished_at", "next_attempt_at", "cancel_requested_at", "reason", "worker", "boot_id",
 )  # fmt: skip
 
 
 def blob(id: str) -> bytes:
-    """A UUID's text as its 16 bytes. Raises ValueError for anything else."""
+    """A UUID's canonical text as its 16 bytes. Raises ValueError for anything else: a job has one id, not several."""
     raw = bytes.fromhex(id.replace("-", ""))
-    if len(raw) != 16:  # noqa: PLR2004 - a UUID has 128 bits
+    if len(raw) != 16 or text(raw) != id:
         raise ValueError(id)
     return raw
 
@@ -57,8 +59,19 @@ def text(raw: bytes) -> str:
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
+class Damaged(Exception):
+    """A row is not as we write them."""
+
+
 def job(row: Sequence[Any]) -> Job:
-    """A row of JOB + BODY, with REPORT behind it where the reader wants the job whole."""
+    """A row of JOB + BODY, with REPORT behind it where the reader wants the job whole. Raises Damaged."""
+    try:
+        return _job(row)
+    except (LookupError, TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise Damaged(f"job {row[0]}: {error}") from error
+
+
+def _job(row: Sequence[Any]) -> Job:
     (
         seq, id, kind, queue, priority, group, created_at, status, place, attempt, crashes, epoch, alone, due_at,
         started_at, finished_at, next_attempt_at, cancel_requested_at, reason, worker, boot_id, payload, options,
@@ -103,9 +116,9 @@ def new_row(new: Job, lane: int) -> tuple[Any, ...]:
 def changing(after: Job, lane: int) -> tuple[Any, ...]:
     """The values of CHANGING."""
     return (
-        after.priority, int(after.status), lane, after.place, after.attempt, after.crashes, after.epoch, int(after.alone),
-        after.due_at, after.started_at, after.finished_at, after.next_attempt_at, after.cancel_requested_at,
-        after.reason, after.worker, after.boot_id,
+        after.priority, int(after.status), lane, after.place, after.attempt, after.crashes, after.epoch,
+        int(after.alone), after.due_at, after.started_at, after.finished_at, after.next_attempt_at,
+        after.cancel_requested_at, after.reason, after.worker, after.boot_id,
     )  # fmt: skip
 
 
@@ -130,8 +143,24 @@ def attempt_row(record: AttemptRecord) -> tuple[Any, ...]:
 
 def attempt(row: Sequence[Any]) -> AttemptRecord:
     """An ended attempt from its row."""
-    *numbers, ending, worker, result, error = row
-    return AttemptRecord(*numbers, ENDINGS[ending], worker, result, None if error is None else _error(error))
+    seq, epoch, attempt, started_at, finished_at, ending, worker, result, error = row
+    return AttemptRecord(
+        seq=seq,
+        epoch=epoch,
+        attempt=attempt,
+        started_at=started_at,
+        finished_at=finished_at,
+        ending=ENDINGS[ending],
+        worker=worker,
+        result=result,
+        error=None if error is None else _error(error),
+    )
+
+
+def line(seq: int, row: Sequence[Any]) -> Line:
+    """A line of a job's log."""
+    at, attempt, level, message = row
+    return Line(seq, at, attempt, LogLine(level, message))
 
 
 def progress_text(progress: Progress) -> str:

@@ -7,24 +7,22 @@ from typing import Any
 import apsw
 
 from jobqueue.clock import SECOND, Micros
-from jobqueue.job import Job, LaneKey, Status
-from jobqueue.rules.table import Changes
+from jobqueue.job import Job, LaneKey
+from jobqueue.rules.changes import Changes
 from jobqueue.stores.contract import MOST_ATTEMPTS, MOST_LINES, MOST_TOMBSTONES, TOMBSTONE_SECONDS
 from jobqueue.stores.sqlite import codec
-from jobqueue.stores.sqlite.rows import Cache, forgettable
+from jobqueue.stores.sqlite.rows import Cache
 
 _COLUMNS = ", ".join(("seq", "id", "queue", "grp", "kind", "created_at", *codec.CHANGING))
-INSERT_JOB = f"INSERT INTO jobs({_COLUMNS}) VALUES({', '.join('?' * (6 + len(codec.CHANGING)))})"  # noqa: S608
+INSERT_JOB = f"INSERT INTO jobs({_COLUMNS}) VALUES({', '.join('?' * (6 + len(codec.CHANGING)))})"
 UPDATE_JOB = (
     f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in codec.CHANGING)}"  # noqa: S608 - constants of ours
     " WHERE seq = ? AND status = ? AND epoch = ?"
 )
-INSERT_LINE = (
-    "INSERT INTO lines SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5 FROM lines WHERE seq = ?1"
-)
+INSERT_LINE = "INSERT INTO lines SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5 FROM lines WHERE seq = ?1"
 
 
-class Guarded(Exception):  # noqa: N818 - the guard held
+class Guarded(Exception):
     """A changed job no longer had the (status, epoch) it was decided on: two writers, or a bug."""
 
 
@@ -77,7 +75,7 @@ def _update(connection: apsw.Connection, changes: Changes, updates: list[tuple[A
     restarted = [
         (after.seq,)
         for before, after in changes.jobs.values()
-        if before is not None and after is not None and after.status is Status.RUNNING and before.epoch
+        if before is not None and after is not None and before.epoch and after.epoch != before.epoch
     ]
     if restarted:
         connection.executemany("DELETE FROM progress WHERE seq = ?", restarted)
@@ -122,7 +120,7 @@ def _lanes(connection: apsw.Connection, cache: Cache, changes: Changes) -> dict[
             )
         else:
             updates.append((edit.queued, edit.running, edit.turn, row))
-        if forgettable(key, edit.queued, edit.running):
+        if edit.forgettable:
             deletes.append((row,))
     if inserts:
         connection.executemany("INSERT INTO lanes VALUES(?, ?, ?, ?, ?, ?, ?, ?)", inserts)

@@ -9,7 +9,7 @@ import apsw
 
 from jobqueue.clock import Micros
 from jobqueue.job import Job, Lane, LaneKey, Status
-from jobqueue.rules.table import Changes, KeyRecord
+from jobqueue.rules.changes import Changes, KeyRecord
 from jobqueue.stores.sqlite import codec
 
 _SELECT = f"SELECT {codec.JOB}, {codec.BODY} FROM jobs JOIN bodies USING(seq)"  # noqa: S608 - constants of ours
@@ -50,7 +50,7 @@ class Cache:
             self.bands[queue, priority] = turn
         for queue, status, n in connection.execute("SELECT queue, status, n FROM counts"):
             self.counts.setdefault(queue, [0] * len(Status))[status] = n
-        self.seq: int = connection.execute("SELECT value FROM meta WHERE name = 'seq'").get
+        self.seq = _last_seq(connection)
 
     def take(self, changes: Changes, new_lanes: dict[LaneKey, int]) -> None:
         """Follow what was committed."""
@@ -64,7 +64,7 @@ class Cache:
         self.lane_rows.update(new_lanes)
         self.last_lane_row += len(new_lanes)
         for key, edit in changes.lanes.items():
-            if forgettable(key, edit.queued, edit.running):
+            if edit.forgettable:
                 self.lanes.pop(key, None)
                 self.lane_rows.pop(key, None)
             else:
@@ -171,9 +171,12 @@ class SqliteRows:
         return [codec.job(row) for row in self._connection.execute(sql, bindings)]
 
 
-def forgettable(key: LaneKey, queued: int, running: int) -> bool:
-    """An idle lane of a group, or of suspects, is not kept: groups may come without end."""
-    return not (queued or running) and (key.group is not None or key.suspect)
+def _last_seq(connection: apsw.Connection) -> int:
+    given: Any = connection.execute("SELECT value FROM meta WHERE name = 'seq'").get
+    used: Any = connection.execute("SELECT max(seq) FROM jobs").get
+    if not isinstance(given, int) or given < (used or 0):
+        raise codec.Damaged(f"the last number is {given!r}, but {used} is in use")
+    return given
 
 
 def _lane(columns: Sequence[Any]) -> Lane:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from jobqueue.errors import StartupError
+from jobqueue.stores.sqlite.codec import Damaged
 
 APPLICATION_ID = 0x6A716A71  # "jqjq", so that a foreign SQLite file is told from ours
 
@@ -81,23 +83,29 @@ PRAGMAS: dict[str, Any] = {  # set, then read back
     "foreign_keys": 1,
     "trusted_schema": 0,
     "mmap_size": 0,  # an I/O error must come as an error, not as a signal
-    "wal_autocheckpoint": 4000,
+    "wal_autocheckpoint": 0,  # the engine does it, so that an error of it is seen
 }
+
+
+@contextmanager
+def refusing(path: str) -> Iterator[None]:
+    """Whatever is wrong with the file comes out as StartupError, with exit code 74."""
+    try:
+        yield
+    except (apsw.Error, Damaged, UnicodeDecodeError) as error:
+        raise StartupError(f"store {path}: {_plain(error)}", exit_code=74) from error
 
 
 def open_file(path: str, *, synchronous: str = "FULL", vfs: str | None = None) -> apsw.Connection:
     """The writing connection to a file that has been checked and brought up to date.
 
-    Raises StartupError with exit code 74 for a damaged, foreign or newer file and for one that cannot be written.
+    Raises StartupError for a foreign or newer file; use it in `refusing` for the other faults.
     """
-    try:
-        connection = apsw.Connection(path, vfs=vfs)
-        connection.set_busy_timeout(5000)
-        _check(connection, path)
-        _settle(connection, path, synchronous)
-        _migrate(connection)
-    except apsw.Error as error:
-        raise StartupError(f"store {path}: {_plain(error)}", exit_code=74) from error
+    connection = apsw.Connection(path, vfs=vfs)
+    connection.set_busy_timeout(5000)
+    _check(connection, path)
+    _settle(connection, path, synchronous)
+    _migrate(connection)
     return connection
 
 
@@ -108,29 +116,29 @@ def open_readonly(path: str, vfs: str | None = None) -> apsw.Connection:
     return connection
 
 
-def _plain(error: apsw.Error) -> str:
-    kinds = {
+def _plain(error: Exception) -> str:
+    kinds: dict[type, str] = {
         apsw.NotADBError: "is not a jobqueue database, or is damaged",
         apsw.CorruptError: "is damaged",
         apsw.CantOpenError: "cannot be opened",
         apsw.ReadOnlyError: "cannot be written",
         apsw.FullError: "is on a full disk",
         apsw.BusyError: "is in use by another program",
+        Damaged: "is damaged",
+        UnicodeDecodeError: "is damaged",
     }
-    plain = next((text for kind, text in kinds.items() if isinstance(error, kind)), "cannot be used")
-    return f"{plain} ({error})"
+    return f"{kinds.get(type(error), 'cannot be used')} ({error})"
 
 
 def _check(connection: apsw.Connection, path: str) -> None:
     version = connection.pragma("user_version")
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    if not empty and (version < 1 or connection.pragma("application_id") != APPLICATION_ID):
+        raise StartupError(f"store {path}: is an SQLite file, but not one of jobqueue", exit_code=74)
     if version > len(MIGRATIONS):
         raise StartupError(
             f"store {path}: has schema version {version}, newer than this program's {len(MIGRATIONS)}", exit_code=74
         )
-    foreign = not empty and connection.pragma("application_id") != APPLICATION_ID
-    if foreign or (version == 0 and not empty):
-        raise StartupError(f"store {path}: is an SQLite file, but not one of jobqueue", exit_code=74)
     # a large file would take too long: there every page is checked as it is used
     if not empty and Path(path).stat().st_size <= QUICK_CHECK_MOST_BYTES:
         found = connection.execute("PRAGMA quick_check(1)").get
@@ -157,12 +165,16 @@ def _migrate(connection: apsw.Connection) -> None:
 
 
 class FileLock:
-    """Holds PATH.lock for this process, so that a second server on the same file refuses to start."""
+    """Holds PATH.lock for this process, so that a second server on the same file refuses to start.
+
+    The lock file also remembers that a store was made beside it: SQLite takes a file that was cut to nothing for a new
+    one, and so would we.
+    """
 
     def __init__(self, path: str) -> None:
-        self._path = Path(f"{path}.lock")
+        self._store = Path(path)
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StartupError(f"store {path}: cannot be opened ({error.strerror})", exit_code=74) from error
         try:
@@ -170,6 +182,15 @@ class FileLock:
         except OSError:
             os.close(self._file)
             raise StartupError(f"store {path}: is in use by another jobqueue server", exit_code=2) from None
+
+    def check(self) -> None:
+        """Raises StartupError if the store was made, and is now empty."""
+        if os.fstat(self._file).st_size and self._store.exists() and not self._store.stat().st_size:
+            raise StartupError(f"store {self._store}: is empty, but held a store: it is damaged", exit_code=74)
+
+    def remember(self) -> None:
+        """The store is made."""
+        os.pwrite(self._file, b"made\n", 0)
 
     def release(self) -> None:
         """Let go; the file stays, since another process may hold it open already."""

@@ -1,7 +1,7 @@
 """A thread of one's own for one connection: work goes in one piece at a time, the loop never waits for a disk.
 
-Trio's own `to_thread` would do, at three times the price of a hop and with another thread each time; a fault injected at
-the n-th write of *the* writing thread (tests/e2e) needs it to stay the same one.
+Trio's own `to_thread` would do, at three times the price of a hop and with another thread each time; a fault injected
+at the n-th write of *the* writing thread (tests/e2e) needs it to stay the same one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import outcome
 import trio
@@ -50,7 +50,7 @@ class OneThread:
         self._work.put((work, deliver))
         with trio.CancelScope(shield=True):
             await ended.wait()
-        return cast("T", results[0].unwrap())
+        return results[0].unwrap()
 
     def close(self) -> None:
         """End the thread after its last piece of work."""

@@ -1,0 +1,5 @@
+"""`python -m jobqueue` is `jobqueue`."""
+
+from jobqueue.cli import main
+
+main()

@@ -1,0 +1,169 @@
+"""The dispatcher: pairs takers that wait with jobs that were claimed for them. It executes nothing and keeps no job.
+
+A taker, a local worker or a remote worker's long poll, asks one thing: `next(done)`: here is the end of my last attempt,
+give me the next. All results and wants that wait are folded into one `state.turn`, so one commit ends n jobs and starts
+n more. It claims only for someone who waits: nothing is fetched ahead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import structlog
+import trio
+
+from jobqueue.actors.commands import Order, Settled
+from jobqueue.actors.state import State
+from jobqueue.errors import JobQueueError
+from jobqueue.job import Ending, Job, Outcome
+from jobqueue.mailbox import Address, Closed, Inbox, Nudge, Orders, Reply, mailbox
+from jobqueue.rules.admission import Want
+
+log = structlog.get_logger(__name__)
+
+INBOX = 1024  # as many takers as may wait at once
+TURN_MOST = 1000  # results and wants a turn
+
+
+class Next:
+    """A taker's ask: what ended, and what it wants."""
+
+    __slots__ = ("done", "orders", "queues", "reply", "worker")
+
+    def __init__(
+        self, worker: str, queues: tuple[str, ...], orders: Orders[Order], done: Outcome | None, reply: Reply[Job]
+    ) -> None:
+        self.worker = worker
+        self.queues = queues
+        self.orders = orders
+        self.done = done
+        self.reply = reply
+
+
+class Claimable:
+    """State says that there may be something to claim."""
+
+    __slots__ = ()
+
+
+class Close:
+    """Give nothing out any more: takers are answered Closed, their results still taken in."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply[None]) -> None:
+        self.reply = reply
+
+
+Message = Next | Claimable | Close
+
+
+class Dispatch:
+    """The handle: what a taker may ask."""
+
+    __slots__ = ("_address",)
+
+    def __init__(self, address: Address[Message]) -> None:
+        self._address = address
+
+    async def next(
+        self, worker: str, queues: tuple[str, ...], orders: Orders[Order], done: Outcome | None = None
+    ) -> Job:
+        """Hand in how the last attempt ended, and wait for the next one: a RUNNING job, whose start is committed.
+
+        Raises Closed when there will be none.
+        """
+        return await self._address.ask(lambda reply: Next(worker, queues, orders, done, reply))
+
+    async def close(self) -> None:
+        """Let every taker go, now and from now on."""
+        await self._address.ask(Close)
+
+
+class Dispatcher:
+    """The loop behind `Dispatch`."""
+
+    def __init__(self, state: State, claimable: Nudge) -> None:
+        self._state = state
+        self._claimable = claimable
+        self._address: Address[Message]
+        self._inbox: Inbox[Message]
+        self._address, self._inbox = mailbox(INBOX)
+        self.handle = Dispatch(self._address)
+        self._takers: list[Next] = []
+        self._results: list[Outcome] = []
+        self._dry = False  # the last turn left takers waiting, and nothing has become claimable since
+        self._closed = False
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pump)
+                while True:
+                    for message in await self._inbox.gather(until=math.inf, most=TURN_MOST, weigh=_one):
+                        self._take_in(message)
+                    if self._results or (self._takers and not self._dry):
+                        await self._turn()
+                    if self._closed:
+                        self._let_go()
+        finally:
+            left = [message for message in self._inbox.close() if not isinstance(message, Claimable)]
+            for message in (*self._takers, *left):
+                message.reply.fail(Closed())
+
+    async def _pump(self) -> None:
+        """Nudges come in by the inbox too, so that one loop touches the fields."""
+        while True:
+            await self._claimable.take()
+            await self._address.send(Claimable())
+
+    def _take_in(self, message: Message) -> None:
+        match message:
+            case Next():
+                if message.done is not None:
+                    self._results.append(message.done)
+                self._takers.append(message)
+            case Claimable():
+                self._dry = False
+            case Close():
+                self._closed = True
+                message.reply.send(None)
+
+    async def _turn(self) -> None:
+        """One ask for all that waits; its answer goes to the takers, first come, first served."""
+        results = self._results
+        self._results = []
+        groups: dict[tuple[str, ...], list[Next]] = {}
+        if not self._closed:
+            for taker in self._takers:
+                groups.setdefault(taker.queues, []).append(taker)
+        wants = [Want(queues, tuple(taker.worker for taker in takers)) for queues, takers in groups.items()]
+        orders = [[taker.orders for taker in takers] for takers in groups.values()]
+        try:
+            settled = await self._state.turn(results, wants, orders)
+        except JobQueueError as error:
+            log.error("turn failed", detail=error.detail)
+            return
+        self._hand_out(settled, tuple(groups.values()))
+
+    def _hand_out(self, settled: Settled, groups: Sequence[Sequence[Next]]) -> None:
+        served: set[int] = set()
+        for takers, jobs in zip(groups, settled.claims.jobs, strict=True):
+            for taker, job in zip(takers, jobs, strict=False):
+                served.add(id(taker))
+                if not taker.reply.send(job):  # it left while we claimed for it
+                    self._results.append(Outcome(job.id, job.epoch, Ending.RELEASED))
+        if served:
+            self._takers = [taker for taker in self._takers if id(taker) not in served]
+        self._dry = bool(self._takers)
+
+    def _let_go(self) -> None:
+        for taker in self._takers:
+            taker.reply.fail(Closed())
+        self._takers = []
+
+
+def _one(message: Message) -> int:  # noqa: ARG001 - every message weighs the same
+    return 1

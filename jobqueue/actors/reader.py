@@ -1,0 +1,124 @@
+"""The reader: reads that decide nothing, many of them in one hop to the store's read-only connection.
+
+It sees all that was answered before a read was asked for. Lists may be shed; a job by its id never is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from jobqueue.errors import JobQueueError, NotFound, Removed
+from jobqueue.job import AttemptRecord, Job
+from jobqueue.mailbox import Address, Closed, Inbox, Reply, mailbox
+from jobqueue.rules.table import Line
+from jobqueue.stores.contract import Filter, Page, Store
+from jobqueue.stores.contract import Removed as Tombstone
+
+T = TypeVar("T")
+
+INBOX = 1024
+GET_MOST = 256
+
+
+class Get:
+    """Read a job by its id."""
+
+    __slots__ = ("id", "reply")
+
+    def __init__(self, id: str, reply: Reply[Job]) -> None:
+        self.id = id
+        self.reply = reply
+
+
+class Query:
+    """Read something that `read` asks of the store."""
+
+    __slots__ = ("read", "reply")
+
+    def __init__(self, read: Callable[[Store], Awaitable[Any]], reply: Reply[Any]) -> None:
+        self.read = read
+        self.reply = reply
+
+
+class Reads:
+    """The handle: what may be read."""
+
+    __slots__ = ("_address",)
+
+    def __init__(self, address: Address[Get | Query]) -> None:
+        self._address = address
+
+    async def job(self, id: str) -> Job:
+        """The job, whole. Raises NotFound, errors.Removed, StoreUnavailable."""
+        return await self._address.ask(lambda reply: Get(id, reply))
+
+    async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
+        """A page of jobs, newest first. Raises Overloaded, StoreUnavailable."""
+        return await self._query(lambda store: store.page(wanted, before, limit))
+
+    async def attempts(self, seq: int) -> Sequence[AttemptRecord]:
+        """The ended attempts of a job, newest first."""
+        return await self._query(lambda store: store.attempts(seq))
+
+    async def lines(self, seq: int) -> Sequence[Line]:
+        """The log of a job, oldest first."""
+        return await self._query(lambda store: store.lines(seq))
+
+    async def counts(self) -> Mapping[str, Sequence[int]]:
+        """For each queue the number of jobs by status."""
+        return await self._query(lambda store: store.counts())
+
+    async def _query(self, read: Callable[[Store], Awaitable[T]]) -> T:
+        return await self._address.ask(lambda reply: Query(read, reply), shed=True)
+
+
+class Reader:
+    """The loop behind `Reads`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._inbox: Inbox[Get | Query]
+        address, self._inbox = mailbox(INBOX)
+        self.handle = Reads(address)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        try:
+            while True:
+                messages = await self._inbox.gather(until=math.inf, most=GET_MOST, weigh=_one)
+                gets = [message for message in messages if isinstance(message, Get)]
+                if gets:
+                    await self._get(gets)
+                for message in messages:
+                    if isinstance(message, Query):
+                        await self._query(message)
+        finally:
+            for message in self._inbox.close():
+                message.reply.fail(Closed())
+
+    async def _get(self, gets: Sequence[Get]) -> None:
+        try:
+            found = await self._store.get([get.id for get in gets])
+        except JobQueueError as error:
+            for get in gets:
+                get.reply.fail(error)
+            return
+        for get, job in zip(gets, found, strict=True):
+            if job is None:
+                get.reply.fail(NotFound(f"no job {get.id}"))
+            elif isinstance(job, Tombstone):
+                get.reply.fail(Removed(f"job {get.id} was removed"))
+            else:
+                get.reply.send(job)
+
+    async def _query(self, query: Query) -> None:
+        try:
+            query.reply.send(await query.read(self._store))
+        except JobQueueError as error:
+            query.reply.fail(error)
+
+
+def _one(message: Get | Query) -> int:  # noqa: ARG001 - every message weighs the same
+    return 1

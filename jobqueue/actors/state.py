@@ -1,0 +1,453 @@
+"""The state actor: the one owner of the job table, instead of a lock.
+
+One loop: gather what waits, let the store load, decide and commit it in ONE transaction (group commit), and only then
+touch its own memory, answer, and nudge. One batch is in flight at a time. Its next deadline wakes it: nobody polls.
+In memory it keeps only what dies with the process: running attempts, waiters, the drain rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from jobqueue.actors.commands import (
+    CANCEL,
+    DRAIN,
+    Cancel,
+    Command,
+    Order,
+    Report,
+    Retry,
+    Settled,
+    Submit,
+    SubmitEach,
+    Turn,
+    draining,
+)
+from jobqueue.actors.memory import Attempts, Rate, Waiters
+from jobqueue.clock import SECOND, Micros, World
+from jobqueue.errors import Internal, JobQueueError, StorageFull, StoreUnavailable
+from jobqueue.job import Draft, Ending, Error, Job, LogLine, Outcome, Progress, Reason, Status
+from jobqueue.mailbox import Address, Closed, Inbox, Nudge, Orders, Pending, Reply, mailbox, one_shot
+from jobqueue.rules import lifecycle, ripening
+from jobqueue.rules.admission import Node, Want
+from jobqueue.rules.idempotency import Accepted, IdempotencyKey
+from jobqueue.rules.isolation import Isolation
+from jobqueue.rules.lifecycle import Limits, Times
+from jobqueue.rules.table import Changes, IllegalMove, Table
+from jobqueue.stores.contract import Needs, RowRefused, Store, StoreFailed
+
+log = structlog.get_logger(__name__)
+
+INBOX = 1024  # messages; a request each, so about as many as connections may be in flight
+BATCH_BYTES = 4 << 20
+LOOK_SECONDS = 5.0  # how late a jump of the wall clock may be noticed
+AGAIN_SECONDS = 1.0  # between two tries to save results on a full disk
+RECOVER_MOST = 500
+LAST_WORDS_SECONDS = 0.5
+
+
+class Watch:
+    """Ask to be told when a job ends; a message that needs no store."""
+
+    __slots__ = ("id", "reply", "watcher")
+
+    def __init__(self, id: str, watcher: Reply[Job | None], reply: Reply[None]) -> None:
+        self.id = id
+        self.watcher = watcher
+        self.reply = reply
+
+
+class Drain:
+    """No longer ready; with `refuse` take nothing new any more, and tell all who wait."""
+
+    __slots__ = ("refuse", "reply")
+
+    def __init__(self, reply: Reply[None], *, refuse: bool) -> None:
+        self.refuse = refuse
+        self.reply = reply
+
+
+class StopAll:
+    """Order every running attempt to stop; with `give_back`, take the jobs back without waiting for it."""
+
+    __slots__ = ("give_back", "reply")
+
+    def __init__(self, reply: Reply[None], *, give_back: bool) -> None:
+        self.give_back = give_back
+        self.reply = reply
+
+
+class Vitals:
+    """How the actor does: for /readyz. stuck: attempts that did not end 10 s after they were told to."""
+
+    __slots__ = ("draining", "running", "store_failing", "stuck")
+
+    def __init__(self, *, running: int, stuck: int, draining: bool, store_failing: bool) -> None:
+        self.running = running
+        self.stuck = stuck
+        self.draining = draining
+        self.store_failing = store_failing
+
+
+class Look:
+    """Ask for the vitals."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply[Vitals]) -> None:
+        self.reply = reply
+
+
+Note = Watch | Drain | StopAll | Look
+Message = Command | Note
+
+
+class State:
+    """The handle: what others may ask of the state actor."""
+
+    __slots__ = ("_address",)
+
+    def __init__(self, address: Address[Message]) -> None:
+        self._address = address
+
+    async def submit(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Accepted:
+        """Accept drafts; answered after their commit. Raises QueueFull, KeyReuse, Draining, Overloaded, store errors."""
+        return await self._address.ask(lambda reply: Submit(drafts, key, reply), shed=True)
+
+    async def submit_each(
+        self, asked: Sequence[tuple[Draft, IdempotencyKey | None]]
+    ) -> Sequence[Accepted | JobQueueError]:
+        """Accept drafts each by itself, in order; what became of each. Raises Draining and store errors."""
+        return await self._address.ask(lambda reply: SubmitEach(asked, reply))
+
+    async def turn(
+        self, results: Sequence[Outcome], wants: Sequence[Want], orders: Sequence[Sequence[Orders[Order]]]
+    ) -> Settled:
+        """Hand results in and get claimed jobs: one commit for all."""
+        return await self._address.ask(lambda reply: Turn(results, wants, orders, reply))
+
+    async def cancel(self, id: str) -> Job:
+        """Cancel; the job as it is after the commit. Raises NotFound, BadState."""
+        return await self._address.ask(lambda reply: Cancel(id, reply))
+
+    async def retry(self, id: str) -> Job:
+        """Retry; the job after the commit. Raises NotFound, BadState."""
+        return await self._address.ask(lambda reply: Retry(id, reply))
+
+    async def report(self, id: str, epoch: int, progress: Progress | None, lines: Sequence[LogLine]) -> Job:
+        """Keep progress and log lines of a running attempt. Raises LeaseLost."""
+        return await self._address.ask(lambda reply: Report(id, epoch, progress, lines, reply))
+
+    async def watch(self, id: str) -> Pending[Job | None]:
+        """Where the job will arrive when it has ended, or None when the server drains. Look whether it has, after this."""
+        watcher: Reply[Job | None]
+        watcher, pending = one_shot()
+        await self._address.ask(lambda reply: Watch(id, watcher, reply), shed=True)
+        return pending
+
+    async def drain(self, *, refuse: bool) -> None:
+        """No longer be ready; with `refuse` also refuse submissions from now on, and answer those who wait."""
+        await self._address.ask(lambda reply: Drain(reply, refuse=refuse))
+
+    async def stop_all(self, *, give_back: bool = False) -> None:
+        """Order every running attempt to stop; with `give_back` its job is QUEUED again when this returns."""
+        await self._address.ask(lambda reply: StopAll(reply, give_back=give_back))
+
+    async def vitals(self) -> Vitals:
+        """How it does."""
+        return await self._address.ask(Look)
+
+
+class StateActor:
+    """The loop behind `State`. `claimable` is nudged when there may be something to claim."""
+
+    def __init__(self, store: Store, world: World, limits: Limits, claimable: Nudge) -> None:
+        self._store = store
+        self._world = world
+        self._limits = limits
+        self._claimable = claimable
+        self._inbox: Inbox[Message]
+        address, self._inbox = mailbox(INBOX)
+        self.handle = State(address)
+        self._attempts = Attempts()
+        self._waiters = Waiters()
+        self._ended = Rate()
+        self._isolation = Isolation()
+        self._quarantine_at = math.inf  # when a quarantine or a hold runs out
+        self._due: Micros | None = None
+        self._draining = False
+        self._refusing = False
+        self._failing = False
+        self._held: list[Turn] = []  # results that a full disk did not take yet
+        self._again = math.inf
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises StoreFailed when the store can no longer be trusted."""
+        try:
+            await self._due_again()
+            while True:
+                messages = await self._inbox.gather(until=self._wake_at(), most=BATCH_BYTES, weigh=_weigh)
+                await self._serve(messages)
+        except StoreFailed as failed:
+            await self._refuse_all(failed)
+            raise
+        finally:
+            for message in self._inbox.close():
+                message.reply.fail(Closed())
+
+    async def _refuse_all(self, failed: StoreFailed) -> None:
+        """Answer all who still come while their connections close; nothing is tried on the store again."""
+        error = StoreUnavailable(failed.detail)
+        last = self._world.monotonic() + LAST_WORDS_SECONDS
+        while self._world.monotonic() < last:
+            for message in await self._inbox.gather(until=last, most=BATCH_BYTES, weigh=_weigh):
+                message.reply.fail(error)
+
+    async def recover(self) -> int:
+        """Give back what an earlier life was running, before anything else is served; how many jobs."""
+        total = 0
+        while True:
+            needs = Needs(orphans_of=self._world.boot_id)
+            times = self._times()
+
+            def decide(table: Table, times: Times = times) -> int:
+                orphans = table.orphans(self._world.boot_id, RECOVER_MOST)
+                for job in orphans:
+                    lifecycle.recover(table, job, times)
+                return len(orphans)
+
+            count = await self._store.apply(needs, decide)
+            total += count
+            if count < RECOVER_MOST:
+                return total
+
+    # -- one batch
+
+    async def _serve(self, messages: Sequence[Message]) -> None:
+        commands: list[Command] = [*self._held]
+        self._held = []
+        for message in messages:
+            if isinstance(message, Watch | Drain | StopAll | Look):
+                commands += self._note(message)
+            elif self._refusing and isinstance(message, Submit | SubmitEach):
+                message.reply.fail(draining())
+            else:
+                commands.append(message)
+        self._time_out()
+        if commands or self._ripe():
+            await self._commit(commands)
+
+    async def _commit(self, commands: list[Command]) -> None:
+        """Apply the commands in one transaction; where one spoils it, each by itself."""
+        try:
+            await self._apply(commands)
+        except StorageFull as full:
+            self._hold(commands, full)
+        except StoreFailed as failed:
+            for command in commands:
+                command.reply.fail(StoreUnavailable(failed.detail))
+            raise
+        except StoreUnavailable as failed:
+            self._hold(commands, failed)
+        except Exception as error:
+            if len(commands) > 1:
+                for command in commands:
+                    await self._commit([command])
+            elif commands:
+                await self._offender(commands[0], error)
+            else:
+                raise
+        else:
+            self._failing = False
+            self._again = math.inf if not self._held else self._again
+
+    async def _apply(self, commands: list[Command]) -> None:
+        times = self._times()
+        ripe = self._ripe()
+        needs = Needs(most_due=ripening.MOST if ripe else 0)
+        for command in commands:
+            command.needs(needs)
+        if self._isolation.alone is not None:
+            needs.jobs.add(self._isolation.alone[0])
+        running = len(self._attempts)
+        isolation = self._isolation
+        monotonic = self._world.monotonic()
+
+        def decide(table: Table) -> tuple[list[Any], Changes, bool]:
+            more = ripening.ripen(table, times) if ripe else False
+            answers: list[Any] = []
+            for command in commands:
+                try:
+                    answers.append(command.decide(table, times))
+                except JobQueueError as error:
+                    answers.append(error)
+            after = isolation
+            for index, command in enumerate(commands):
+                if isinstance(command, Turn):
+                    left = running - sum(1 for fate in answers[index] if isinstance(fate, Job))
+                    claims = command.claim(table, Node(left, after, monotonic), times)
+                    after = claims.isolation
+                    answers[index] = Settled(answers[index], claims)
+            return answers, table.changes, more
+
+        answers, changes, more = await self._store.apply(needs, decide)
+        if ripe:
+            await self._due_again(at_once=more)
+        self._follow(changes, commands, answers)
+        for command, answer in zip(commands, answers, strict=True):
+            if isinstance(answer, JobQueueError):
+                command.reply.fail(answer)
+            else:
+                command.reply.send(answer)
+
+    def _follow(self, changes: Changes, commands: Sequence[Command], answers: Sequence[Any]) -> None:
+        """Bring the actor's memory up to what was committed."""
+        monotonic = self._world.monotonic()
+        claimable = False
+        due = self._due
+        for id, (before, after) in changes.jobs.items():
+            if before is not None and before.status is Status.RUNNING and self._attempts.ended(id, after):
+                claimable = claimable or self._quarantine_at < math.inf  # the node may be idle enough for a suspect
+            if after is None or after.status.ended:
+                self._waiters.tell(id, after)
+                self._ended.count(monotonic)
+            elif after.status is Status.QUEUED:
+                claimable = True
+            elif after.cancel_requested_at is not None and after.status is Status.RUNNING:
+                self._attempts.stop(id, CANCEL, monotonic)
+            if after is not None and after.due_at is not None and (due is None or after.due_at < due):
+                due = after.due_at
+        self._due = due
+        for command, answer in zip(commands, answers, strict=True):
+            if isinstance(command, Turn):
+                self._isolate(answer.claims.isolation, monotonic)
+                for jobs, orders in zip(answer.claims.jobs, command.orders, strict=True):
+                    for job, order in zip(jobs, orders, strict=False):
+                        self._attempts.started(job, order, monotonic)
+        if claimable:
+            self._claimable.give()
+
+    # -- what goes wrong
+
+    def _hold(self, commands: Sequence[Command], error: JobQueueError) -> None:
+        """The store did not take the batch: those who ask are told, results are kept and tried again (promise 10)."""
+        if not self._failing:
+            log.error("store failing", detail=error.detail)
+        self._failing = True
+        self._again = self._world.monotonic() + AGAIN_SECONDS
+        for command in commands:
+            if isinstance(command, Turn):
+                self._held.append(command)
+            else:
+                command.reply.fail(error)
+
+    async def _offender(self, command: Command, error: Exception) -> None:
+        """One command that cannot be carried out, by itself."""
+        log.error("command failed", command=type(command).__name__, exc_info=error)
+        if not isinstance(command, Turn):
+            command.reply.fail(Internal())
+            return
+        try:
+            fates: list[Job | JobQueueError] = []
+            for outcome in command.results:
+                fates += (await self._alone([outcome], command)).fates
+            command.reply.send(Settled(fates, (await self._alone((), command)).claims))
+        except StorageFull as full:  # those already settled are refused as stale the next time
+            self._hold([command], full)
+
+    async def _alone(self, results: Sequence[Outcome], turn: Turn) -> Settled:
+        """One result of a turn that failed as a whole, or, without results, its claims. What cannot be stored fails."""
+        wants, orders = ((), ()) if results else (turn.wants, turn.orders)
+        reply: Reply[Settled]
+        reply, pending = one_shot()
+        with pending:
+            try:
+                await self._apply([Turn(results, wants, orders, reply)])
+            except (RowRefused, IllegalMove):
+                if not results:
+                    raise
+                spoiled = Error("Unstorable", "the end of this attempt could not be stored")
+                outcome = Outcome(
+                    results[0].id,
+                    results[0].epoch,
+                    Ending.ERROR,
+                    error=spoiled,
+                    fatal=True,
+                    reason=Reason.UNDECODABLE,
+                )
+                await self._apply([Turn([outcome], (), (), reply)])
+            return await pending.get()
+
+    # -- what needs no store
+
+    def _note(self, note: Note) -> Sequence[Command]:
+        match note:
+            case Watch():
+                self._waiters.add(note.id, note.watcher)
+                note.reply.send(None)
+                if self._refusing:
+                    note.watcher.send(None)
+            case Drain():
+                self._draining = True
+                if note.refuse:
+                    self._refusing = True
+                    self._waiters.tell_all(None)
+                note.reply.send(None)
+            case StopAll(give_back=False):
+                self._attempts.stop_all(DRAIN, self._world.monotonic())
+                note.reply.send(None)
+            case StopAll():
+                results = [Outcome(id, epoch, Ending.RELEASED) for id, epoch in self._attempts.keys()]
+                return [Turn(results, (), (), note.reply)]  # type: ignore[arg-type]  # its answer is not looked at
+            case Look():
+                note.reply.send(
+                    Vitals(
+                        running=len(self._attempts),
+                        stuck=self._attempts.stuck(self._world.monotonic()),
+                        draining=self._draining,
+                        store_failing=self._failing,
+                    )
+                )
+        return ()
+
+    # -- time
+
+    def _times(self) -> Times:
+        world = self._world
+        rate = self._ended.per_second(world.monotonic())
+        return Times(world.now(), world.chance, world.new_id, world.boot_id, self._limits, rate)
+
+    def _ripe(self) -> bool:
+        return self._due is not None and self._due <= self._world.now()
+
+    async def _due_again(self, *, at_once: bool = False) -> None:
+        """Learn the next due moment from the store; what this batch adds is noted by `_follow`."""
+        self._due = self._world.now() if at_once else await self._store.next_due()
+
+    def _time_out(self) -> None:
+        monotonic = self._world.monotonic()
+        self._attempts.time_out(monotonic)
+        if monotonic >= self._quarantine_at:
+            self._quarantine_at = math.inf
+            self._claimable.give()
+
+    def _isolate(self, isolation: Isolation, monotonic: float) -> None:
+        self._isolation = isolation
+        moments = (isolation.alone_until if isolation.alone else 0.0, isolation.hold_until)
+        self._quarantine_at = min((moment for moment in moments if moment > monotonic), default=math.inf)
+
+    def _wake_at(self) -> float:
+        """The monotonic moment at which to look again, if no message comes before."""
+        monotonic = self._world.monotonic()
+        wake = min(self._attempts.next_timeout(), self._again, self._quarantine_at)
+        if self._due is not None:
+            wake = min(wake, monotonic + max(0.0, (self._due - self._world.now()) / SECOND))
+        return min(wake, monotonic + LOOK_SECONDS)
+
+
+def _weigh(message: Message) -> int:
+    return message.weigh() if isinstance(message, Submit | SubmitEach | Turn | Report) else 1

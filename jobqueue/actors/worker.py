@@ -1,0 +1,138 @@
+"""A worker: takes the next attempt, runs its handler to the end, hands the outcome in with the next ask.
+
+Cancel, timeout and drain all arrive as one order and end one cancel scope; the slot is free only when the work has
+ended. The orders of a worker come on a channel of its own, lent to the state actor with each ask: an attempt then costs
+no channel and no task.
+"""
+
+from __future__ import annotations
+
+import structlog
+import trio
+
+from jobqueue.actors.commands import CANCEL, DRAIN, TIMEOUT, Order
+from jobqueue.actors.dispatcher import Dispatch
+from jobqueue.actors.state import State
+from jobqueue.clock import SECOND, World
+from jobqueue.errors import JobQueueError
+from jobqueue.handlers import Context, Handlers, Processes, attempt
+from jobqueue.job import Ending, Error, Job, LogLine, Outcome, Progress, Reason
+from jobqueue.mailbox import Closed, Orders
+
+log = structlog.get_logger(__name__)
+
+ENDINGS = {CANCEL: Ending.CANCELLED, TIMEOUT: Ending.TIMEOUT}  # a drain, or a lost lease, releases
+
+
+class Worker:
+    """One slot. `processes` runs its process handlers."""
+
+    def __init__(  # noqa: PLR0913 - what an actor holds is spelled out, not hidden in a bag
+        self,
+        name: str,
+        queues: tuple[str, ...],
+        dispatch: Dispatch,
+        state: State,
+        handlers: Handlers,
+        processes: Processes,
+        world: World,
+    ) -> None:
+        self._name = name
+        self._queues = queues
+        self._dispatch = dispatch
+        self._state = state
+        self._handlers = handlers
+        self._processes = processes
+        self._world = world
+        self._orders: Orders[Order] = Orders()
+        self._job: Job | None = None
+        self._scope = trio.CancelScope()
+        self._ordered: str | None = None  # why the present attempt was told to end
+
+    async def run(self) -> None:
+        """Work until the dispatcher closes. Raises only what is a bug of ours; `run` may then be called again."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen)
+            done = self._left_over()
+            while True:
+                try:
+                    job = await self._dispatch.next(self._name, self._queues, self._orders, done)
+                except Closed:
+                    break
+                self._job = job
+                done = await self._perform(job)
+                self._job = None
+            nursery.cancel_scope.cancel()
+
+    def _left_over(self) -> Outcome | None:
+        """What a crash of this actor left running."""
+        job, self._job = self._job, None
+        if job is None:
+            return None
+        error = Error("WorkerCrashed", "the worker that ran this attempt failed; see the server's log")
+        return Outcome(job.id, job.epoch, Ending.ERROR, error=error)
+
+    async def _listen(self) -> None:
+        while True:
+            order = await self._orders.take()
+            job = self._job
+            if job is not None and (job.id, job.epoch) == (order.id, order.epoch):
+                self._ordered = order.why
+                self._scope.cancel()
+
+    async def _perform(self, job: Job) -> Outcome:
+        """Run the attempt; when this returns, its work has ended."""
+        registration = self._handlers.get(job.kind)
+        if registration is None:
+            return self._unknown(job)
+        self._ordered = None
+        with trio.CancelScope() as scope:
+            self._scope = scope
+            outcome = await attempt(registration, self._context(job), job.payload, self._processes)
+            if self._ordered is None or outcome.ending is Ending.DONE:
+                return outcome
+        # the work was ended by an order, even if its handler made another exception of that
+        return self._outcome_of_order(job)
+
+    def _outcome_of_order(self, job: Job) -> Outcome:
+        ending = ENDINGS.get(self._ordered or DRAIN, Ending.RELEASED)
+        error = None
+        if ending is Ending.TIMEOUT:
+            error = Error("Timeout", f"the attempt took longer than {job.options.timeout:g} s")
+        return Outcome(job.id, job.epoch, ending, error=error)
+
+    def _unknown(self, job: Job) -> Outcome:
+        kinds = ", ".join(self._handlers.kinds())
+        message = (
+            f"no local worker knows the kind {job.kind}; known kinds: {kinds}. "
+            "For remote workers use a queue outside --queues, or --workers 0"
+        )
+        error = Error("UnknownKind", message)
+        return Outcome(job.id, job.epoch, Ending.ERROR, error=error, fatal=True, reason=Reason.UNKNOWN_KIND)
+
+    def _context(self, job: Job) -> Context:
+        started_at = job.started_at or 0
+
+        async def report_progress(progress: Progress) -> None:
+            await self._report(job, progress, ())
+
+        async def report_log(line: LogLine) -> None:
+            await self._report(job, None, (line,))
+
+        return Context(
+            id=job.id,
+            attempt=job.attempt,
+            epoch=job.epoch,
+            deadline=started_at / SECOND + job.options.timeout,
+            queue=job.queue,
+            trace_parent=job.options.trace_parent,
+            report_progress=report_progress,
+            report_log=report_log,
+        )
+
+    async def _report(self, job: Job, progress: Progress | None, lines: tuple[LogLine, ...]) -> None:
+        """Progress and logs are worth less than the work: what cannot be kept is dropped."""
+        try:
+            await self._state.report(job.id, job.epoch, progress, lines)
+        except (JobQueueError, Closed) as error:
+            log.warning("report dropped", job=job.id, detail=str(error))

@@ -1,0 +1,139 @@
+"""POST /jobs as NDJSON: a line in, a line out, committed in chunks and streamed back while it streams in.
+
+Reading never waits for the answers to be read: they are kept until the client takes them, which the bound on lines
+bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+import trio
+
+from jobqueue import strictjson, wire
+from jobqueue.api.exchange import NO_STORE, Request, Response, Write
+from jobqueue.api.headers import keyed, trace_context
+from jobqueue.api.parts import Parts
+from jobqueue.errors import BadRequest, BodyTooLarge, Draining, JobQueueError, retry_after
+from jobqueue.http.problem import problem_body
+from jobqueue.job import Draft
+from jobqueue.mailbox import Closed
+from jobqueue.rules.idempotency import Accepted, IdempotencyKey
+
+MEDIA_TYPE = "application/x-ndjson"
+LINES_MOST = 100_000
+CHUNK_LINES = 1_000
+CHUNK_BYTES = 1 << 20
+
+Asked = tuple[Draft, IdempotencyKey | None]
+
+
+async def submit_lines(request: Request, parts: Parts) -> Response:
+    """Accept a stream of lines."""
+    if request.header(b"idempotency-key") is not None:
+        raise BadRequest("a stream takes no Idempotency-Key header: give each line its own idempotency_key")
+    request.refuse_coding()
+    trace = trace_context(request)
+
+    async def stream(write: Write) -> None:
+        out = _Outbox()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(out.drain, write)
+            async for chunk in _chunks(request, parts.max_body):
+                out.put(await _accept(chunk, parts, trace, request.request_id))
+            out.close()
+
+    return Response(200, headers=((b"content-type", MEDIA_TYPE.encode()), NO_STORE), stream=stream)
+
+
+class _Outbox:
+    """Answers that the client has not taken yet."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._more = trio.Event()
+        self._closed = False
+
+    def put(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._more.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._more.set()
+
+    async def drain(self, write: Write) -> None:
+        while True:
+            await self._more.wait()
+            self._more = trio.Event()
+            pieces, self._pieces = self._pieces, []
+            if pieces:
+                await write(b"".join(pieces))
+            elif self._closed:
+                return
+
+
+async def _chunks(request: Request, line_most: int) -> AsyncIterator[list[bytes | JobQueueError]]:
+    """The lines in chunks as they come; a chunk is cut when no more has arrived, or when it is large enough.
+
+    A line that is too long, or one too many, is an error and the last.
+    """
+    count = 0
+    rest = b""
+    while True:
+        piece = await request.chunk()
+        lines = (rest + piece).split(b"\n") if piece else ([rest] if piece is None else [])
+        if piece:
+            rest = lines.pop()
+        elif piece is not None:
+            continue
+        wanted: list[bytes | JobQueueError] = [line for line in lines if line.strip()]
+        if count + len(wanted) > LINES_MOST:
+            wanted = [*wanted[: LINES_MOST - count], BodyTooLarge(f"a stream may have {LINES_MOST:,} lines")]
+        if piece is not None and len(rest) > line_most:
+            wanted.append(BodyTooLarge(f"a line may have {line_most:,} bytes"))
+        count += len(wanted)
+        for start in range(0, len(wanted), CHUNK_LINES):
+            yield wanted[start : start + CHUNK_LINES]
+        if piece is None or any(isinstance(line, JobQueueError) for line in wanted[-1:]):
+            return
+
+
+async def _accept(lines: Sequence[bytes | JobQueueError], parts: Parts, trace: wire.Trace, request_id: str) -> bytes:
+    """Commit a chunk; its answers, a line each, in order."""
+    asked: list[Asked | JobQueueError] = [_parse(line, parts, trace) for line in lines]
+    good = [item for item in asked if not isinstance(item, JobQueueError)]
+    fates: Sequence[Accepted | JobQueueError] = ()
+    if good:
+        try:
+            fates = await parts.state.submit_each(good)
+        except JobQueueError as error:
+            fates = [error] * len(good)
+        except Closed:
+            fates = [Draining("the server is shutting down", headers=retry_after(5))] * len(good)
+    answered = iter(fates)
+    return b"".join(
+        _answer(item if isinstance(item, JobQueueError) else next(answered), request_id) for item in asked
+    )
+
+
+def _parse(line: bytes | JobQueueError, parts: Parts, trace: wire.Trace) -> Asked | JobQueueError:
+    if isinstance(line, JobQueueError):
+        return line
+    try:
+        if len(line) > parts.max_body:
+            return BodyTooLarge(f"a line may have {parts.max_body:,} bytes")
+        draft, key = wire.draft_line(strictjson.loads(line), parts.now(), parts.defaults, trace)
+    except JobQueueError as error:
+        return error
+    if key is None:
+        return draft, None
+    return draft, keyed(key, "/jobs", line)
+
+
+def _answer(fate: Accepted | JobQueueError, request_id: str) -> bytes:
+    if isinstance(fate, JobQueueError):
+        return problem_body(fate, request_id) + b"\n"
+    job = fate.jobs[0]
+    return msgspec.json.encode({"id": job.id, "status": job.status.name}) + b"\n"

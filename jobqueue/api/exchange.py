@@ -1,0 +1,153 @@
+"""A request and a response as plain values: what an endpoint sees, whichever door the request came through."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from jobqueue import strictjson
+from jobqueue.errors import BadRequest, BodyTooLarge, UnsupportedMediaType
+
+Headers = Sequence[tuple[bytes, bytes]]
+Write = Callable[[bytes], Awaitable[None]]
+
+ARRAY_FACTOR = 8  # a body of many jobs may be this much larger than one of one job
+_SPACE = b" \t\r\n"
+
+
+class ClientGone(Exception):
+    """The body will never come whole: nobody waits for an answer, or the connection gives its own."""
+
+
+class Response(NamedTuple):
+    """An answer. `stream`, where given, writes the body piece by piece instead of `body`."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+    stream: Callable[[Write], Awaitable[None]] | None = None
+
+
+JSON_TYPE = (b"content-type", b"application/json")
+NO_STORE = (b"cache-control", b"no-store")
+
+
+def json_response(body: bytes, status: int = 200, headers: Headers = ()) -> Response:
+    """An answer of JSON; jobs change, so no cache may keep it unasked."""
+    return Response(status, body, (JSON_TYPE, NO_STORE, *headers))
+
+
+class Request:
+    """A request. `receive` is ASGI's; the body is read only when it is asked for."""
+
+    __slots__ = ("_receive", "_rest", "headers", "method", "params", "path", "query", "request_id", "scheme")
+
+    def __init__(  # noqa: PLR0913 - a request has these parts
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: Headers,
+        receive: Callable[[], Awaitable[Mapping[str, Any]]],
+        *,
+        params: Mapping[str, str],
+        request_id: str,
+        scheme: str = "http",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.params = params
+        self.request_id = request_id
+        self.scheme = scheme
+        self._receive = receive
+        self._rest = True
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header, by its lower-case name; None if it is absent. Several are joined by commas."""
+        found: str | None = None
+        for key, value in self.headers:
+            if key == name:
+                text = value.decode("latin-1")
+                found = text if found is None else f"{found}, {text}"
+        return found
+
+    async def chunk(self) -> bytes | None:
+        """The next piece of the body, or None after its end. Raises ClientGone."""
+        if not self._rest:
+            return None
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        self._rest = message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        return body
+
+    async def body(self, most: int, *, array: bool = False) -> bytes:
+        """The whole body. With `array`, one that begins with `[` may have ARRAY_FACTOR times the bytes.
+
+        Raises BodyTooLarge, reading no further, and ClientGone.
+        """
+        declared = self.header(b"content-length")
+        if declared is not None and int(declared) > most * (ARRAY_FACTOR if array else 1):
+            raise BodyTooLarge(f"the body has {declared} bytes")
+        pieces: list[bytes] = []
+        size = 0
+        bound = most
+        while (piece := await self.chunk()) is not None:
+            if array and not size and piece.lstrip(_SPACE).startswith(b"["):
+                bound = most * ARRAY_FACTOR
+            size += len(piece)
+            if size > bound:
+                raise BodyTooLarge(f"a body may have {bound:,} bytes")
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def json(self, most: int, *, array: bool = False, optional: bool = False) -> tuple[Any, bytes]:
+        """The body as JSON, and as it came. With `optional` an empty body is an empty object.
+
+        Raises UnsupportedMediaType, and what `body` and `strictjson.loads` raise.
+        """
+        self.refuse_coding()
+        typed = self.media_type() == "application/json"
+        if not typed and not optional:
+            raise UnsupportedMediaType("send JSON: curl -H 'Content-Type: application/json'")
+        raw = await self.body(most, array=array)
+        if optional and not raw.strip(_SPACE):
+            return {}, raw
+        if not typed:
+            raise UnsupportedMediaType("send JSON: curl -H 'Content-Type: application/json'")
+        return strictjson.loads(raw), raw
+
+    def media_type(self) -> str:
+        """The media type of the body, without parameters; empty if none is given."""
+        return (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+
+    def refuse_coding(self) -> None:
+        """Raises UnsupportedMediaType for a compressed body: it may hide any size."""
+        coding = self.header(b"content-encoding")
+        if coding is not None and coding.strip().lower() != "identity":
+            raise UnsupportedMediaType(f"no content-encoding is taken, not {coding}")
+
+    def queries(self) -> list[tuple[str, str]]:
+        """The query's names and values. Raises BadRequest if it is malformed."""
+        if not self.query:
+            return []
+        try:
+            return parse_qsl(
+                self.query.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=100
+            )
+        except ValueError:
+            raise BadRequest("the query is malformed") from None
+
+    def number(self, name: str, most: int, *, least: int = 0) -> int | None:
+        """A whole number of the query, at most `most`; None if absent. Raises BadRequest."""
+        values = [value for key, value in self.queries() if key == name]
+        if not values:
+            return None
+        text = values[-1]
+        if not (text.isascii() and text.isdigit()) or int(text[:20]) < least:
+            raise BadRequest(f"{name} must be a whole number from {least}")
+        return min(int(text[:20]), most)

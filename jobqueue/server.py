@@ -1,0 +1,221 @@
+"""The server: the supervision tree, and the order in which it starts and stops.
+
+Read `assembled` top-down to start and bottom-up to stop: store > state, reader > dispatcher > workers, and around them
+HTTP in `run`. Each level outlives what it serves. A crashed worker is begun again; a crashed state actor ends the
+process, since its state is unknown.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+import trio
+
+from jobqueue.handlers import loading
+from jobqueue.actors.dispatcher import Dispatch, Dispatcher
+from jobqueue.actors.reader import Reader
+from jobqueue.actors.state import State, StateActor
+from jobqueue.api.front import Front
+from jobqueue.api.parts import Parts
+from jobqueue.clock import World, system_world
+from jobqueue.config import Config
+from jobqueue.crew import Crew
+from jobqueue.errors import StartupError
+from jobqueue.handlers import Handlers, builtins
+from jobqueue.http import Counters, Limits, serve
+from jobqueue.mailbox import Nudge
+from jobqueue.rules import lifecycle
+from jobqueue.signals import Stopping, watching
+from jobqueue.stores.contract import Store, StoreFailed
+from jobqueue.stores.memory import MemoryStore
+from jobqueue.stores.sqlite import SqliteStore
+
+log = structlog.get_logger(__name__)
+
+EXIT_OK, EXIT_BUG, EXIT_STORAGE = 0, 70, 74
+STOP_SECONDS = 1.0  # after the grace, for work to end that was told to
+HTTP_SECONDS = 0.5  # for the last answers
+STUCK_SECONDS = 0.25
+
+H = TypeVar("H", covariant=True)
+
+
+class Actor(Protocol[H]):
+    """A loop and the handle that others hold."""
+
+    @property
+    def handle(self) -> H: ...
+
+    async def run(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server, but for HTTP: what its front door needs, and what stops it."""
+
+    front: Front
+    state: State
+    dispatch: Dispatch
+    crew: Crew
+
+
+def open_store(url: str, world: World) -> Store:
+    """The engine that a store's URL names."""
+    scheme, _, path = url.partition(":")
+    return MemoryStore(world.now) if scheme == "memory" else SqliteStore(path, world.now)
+
+
+@asynccontextmanager
+async def assembled(config: Config, world: World, store: Store, handlers: Handlers) -> AsyncIterator[Server]:
+    """The whole program but HTTP and signals, on an engine that is not open yet."""
+    claimable = Nudge()
+    limits = lifecycle.Limits(max_queued=config.max_queued)
+    async with store:
+        actor = StateActor(store, world, limits, claimable)
+        recovered = await actor.recover()
+        if recovered:
+            log.warning("recovered", jobs=recovered, detail="an earlier life of the process died while they ran")
+        async with running(actor) as state, running(Reader(store)) as reads:
+            async with running(Dispatcher(state, claimable)) as dispatch:
+                crew = Crew(config.workers, config.queues, dispatch, state, handlers, config.handlers, world)
+                parts = Parts(
+                    state=state,
+                    reads=reads,
+                    engine=store.engine,
+                    now=world.now,
+                    new_id=world.new_id,
+                    defaults={registration.kind: registration for registration in handlers},
+                    workers=config.workers,
+                    max_body=config.max_body,
+                    hosts=frozenset(config.hosts),
+                )
+                async with trio.open_nursery() as workers:
+                    workers.start_soon(crew.run)
+                    yield Server(Front(parts), state, dispatch, crew)
+                    workers.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def running(actor: Actor[H]) -> AsyncIterator[H]:
+    """Run an actor around what asks it; what it raises ends all of that."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        yield actor.handle
+        nursery.cancel_scope.cancel()
+
+
+async def run(config: Config, world: World | None = None) -> int:
+    """Serve until a signal; the exit code. Raises StartupError."""
+    world = world or system_world()
+    handlers = loading.load(config.handlers, builtins(world))
+    store = open_store(config.store, world)
+    counters = Counters()
+    http_stop = trio.Event()
+    with watching(config.grace) as stopping:
+        async with assembled(config, world, store, handlers) as server, trio.open_nursery() as nursery:
+            addresses = await nursery.start(_serve_http, server, config, world, counters, http_stop)
+            _announce(config, store, addresses)
+            await stopping.asked.wait()
+            stuck = await _drain(config, server, stopping)
+            http_stop.set()
+            if stuck:  # work that does not end holds its nursery: leave it behind, its jobs are given back
+                await trio.sleep(HTTP_SECONDS)
+                await store.__aexit__()
+                _leave(stuck)
+    log.info("stopped")
+    return EXIT_OK
+
+
+async def _serve_http(
+    server: Server,
+    config: Config,
+    world: World,
+    counters: Counters,
+    stop: trio.Event,
+    *,
+    task_status: trio.TaskStatus[Sequence[str]],
+) -> None:
+    await serve(
+        server.front,
+        binds=config.binds,
+        limits=Limits(max_connections=config.max_connections),
+        counters=counters,
+        new_request_id=world.new_id,
+        certfile=config.tls_cert,
+        keyfile=config.tls_key,
+        grace_seconds=HTTP_SECONDS,
+        shutdown_trigger=stop.wait,
+        task_status=task_status,
+    )
+
+
+def _announce(config: Config, store: Store, addresses: Sequence[str]) -> None:
+    if config.auth == "open" and config.unix is None:
+        log.warning("open", detail="no keys: anybody who reaches this server may submit, read and cancel jobs")
+    for address in addresses:
+        log.info(
+            "listening",
+            address=address,
+            store=store.engine.name,
+            durability=store.engine.durability,
+            workers=config.workers,
+        )
+
+
+async def _drain(config: Config, server: Server, stopping: Stopping) -> int:
+    """Stop working: running jobs have the grace, the rest is given back. How many workers are stuck in their work."""
+    log.info("draining", grace_seconds=config.grace)
+    await server.state.drain(refuse=False)
+    with trio.move_on_after(config.drain_delay):
+        await stopping.at_once.wait()
+    await server.state.drain(refuse=True)
+    await server.dispatch.close()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_when, stopping.at_once, nursery.cancel_scope)
+        with trio.move_on_after(config.grace):
+            await server.crew.left.wait()
+        nursery.cancel_scope.cancel()
+    await server.state.stop_all()
+    with trio.move_on_after(STOP_SECONDS):
+        await server.crew.left.wait()
+    await server.state.stop_all(give_back=True)
+    return (await server.state.vitals()).running if server.crew.left.is_set() else 1
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def _leave(stuck: int) -> None:
+    log.warning("stuck", workers=stuck, detail="work that did not end was left behind; its jobs are queued again")
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(EXIT_OK)
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code for what ended the program, and a log of it (README, "Exit codes")."""
+    for leaf in _leaves(error):
+        if isinstance(leaf, StoreFailed):
+            log.critical("storage failed", detail=leaf.detail)
+            return EXIT_STORAGE
+    log.critical("failed", exc_info=error)
+    return EXIT_BUG
+
+
+def startup_error(error: BaseException) -> StartupError | None:
+    """The reason why the server did not start, if it is one."""
+    return next((leaf for leaf in _leaves(error) if isinstance(leaf, StartupError)), None)
+
+
+def _leaves(error: BaseException) -> Sequence[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

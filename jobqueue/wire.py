@@ -1,0 +1,351 @@
+"""A job as JSON, both ways: what a submission may say, and how a job is shown. Shared by `api/` and clients.
+
+Names, types and ranges are those of README, "A job"; a fault is an error of `errors.py` with a JSON Pointer to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from jobqueue import strictjson
+from jobqueue.clock import SECOND, Micros, from_datetime, iso
+from jobqueue.errors import Fault, Invalid, InvalidText, JobQueueError, OutOfRange
+from jobqueue.job import DEFAULT_OPTIONS, AttemptRecord, Draft, Job, Options, Progress, Retry
+from jobqueue.rules.table import Line
+
+NAME = r"^[A-Za-z0-9._:-]{1,64}$"
+EARLIEST: Micros = 946_684_800 * SECOND  # 2000-01-01
+LONGEST_SECONDS = 10 * 366 * 86_400  # ten years
+
+S = TypeVar("S", bound="Submission")
+
+Name = Annotated[str, Meta(pattern=NAME)]
+Moment = Annotated[datetime, Meta(tz=True)]
+Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
+
+
+class RetryBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A retry policy; seconds."""
+
+    backoff: Literal["exponential", "linear", "list"] = "exponential"
+    initial: Seconds = 1
+    factor: Annotated[float, Meta(ge=1, le=1000)] = 2
+    max: Seconds = 3600
+    jitter: Literal["full", "equal", "none"] = "full"
+    delays: Annotated[tuple[Seconds, ...], Meta(max_length=1000)] = ()
+
+
+class Submission(msgspec.Struct, forbid_unknown_fields=True):
+    """What a submission takes."""
+
+    kind: Name
+    queue: Name = "default"
+    payload: Any = None
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    group: Name | None = None
+    tags: Annotated[tuple[Name, ...], Meta(max_length=20)] = ()
+    max_attempts: Annotated[int, Meta(ge=1, le=1000)] | UnsetType = UNSET
+    retry: RetryBody | UnsetType = UNSET
+    timeout: Annotated[float, Meta(ge=0.1, le=86_400)] | UnsetType = UNSET
+    run_at: Moment | None = None
+    delay: Seconds | None = None
+    expires_at: Moment | None = None
+
+
+class SubmissionLine(Submission):
+    """A line of NDJSON: a submission with its own key."""
+
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+
+
+class Defaults(Protocol):
+    """What the registration of a kind says of its jobs; None leaves it to the server."""
+
+    @property
+    def timeout(self) -> float | None: ...
+    @property
+    def max_attempts(self) -> int | None: ...
+    @property
+    def retry(self) -> Retry | None: ...
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """A W3C Trace Context that came with a submission."""
+
+    parent: str | None = None
+    state: str | None = None
+
+
+NO_TRACE = Trace()
+
+
+def draft(said: Any, now: Micros, defaults: Mapping[str, Defaults], trace: Trace = NO_TRACE) -> Draft:
+    """The draft that a JSON value asks for. Raises Invalid, OutOfRange, InvalidText, with pointers into the value."""
+    return _draft(_convert(said, Submission), now, defaults, trace)
+
+
+def draft_line(said: Any, now: Micros, defaults: Mapping[str, Defaults], trace: Trace) -> tuple[Draft, str | None]:
+    """The same for a line of NDJSON, and its idempotency key."""
+    line = _convert(said, SubmissionLine)
+    return _draft(line, now, defaults, trace), line.idempotency_key
+
+
+def _convert(said: Any, form: type[S]) -> S:
+    if not isinstance(said, dict):
+        raise Invalid("a job is a JSON object", faults=(Fault("", f"expected an object, got {_json_type(said)}"),))
+    try:
+        return msgspec.convert(said, form)
+    except msgspec.ValidationError as error:
+        raise _translate(str(error), said) from None
+
+
+def _draft(said: Submission, now: Micros, defaults: Mapping[str, Defaults], trace: Trace) -> Draft:
+    run_at, expires_at = _times(said, now)
+    known = defaults.get(said.kind)
+    if (
+        known is None
+        and said.max_attempts is UNSET
+        and said.timeout is UNSET
+        and said.retry is UNSET
+        and not said.tags
+        and run_at is None
+        and expires_at is None
+        and trace is NO_TRACE
+    ):
+        options = DEFAULT_OPTIONS
+    else:
+        options = Options(
+            tags=said.tags,
+            max_attempts=_first(said.max_attempts, known and known.max_attempts, DEFAULT_OPTIONS.max_attempts),
+            retry=_first(_policy(said.retry), known and known.retry, DEFAULT_OPTIONS.retry),
+            timeout=_first(said.timeout, known and known.timeout, DEFAULT_OPTIONS.timeout),
+            run_at=run_at,
+            expires_at=expires_at,
+            trace_parent=trace.parent,
+            trace_state=trace.state,
+        )
+    return Draft(
+        said.kind, said.queue, said.priority, said.group, strictjson.dumps(said.payload), options, said.delay
+    )
+
+
+def _first(said: Any, registered: Any, default: Any) -> Any:
+    if said is not UNSET:
+        return said
+    return default if registered is None else registered
+
+
+def _policy(said: RetryBody | UnsetType) -> Retry | UnsetType:
+    if isinstance(said, UnsetType):
+        return said
+    if said.backoff == "list" and not said.delays:
+        raise Invalid("backoff list needs delays", faults=(Fault("/retry/delays", "must name at least one delay"),))
+    return Retry(said.backoff, said.initial, said.factor, said.max, said.jitter, said.delays)
+
+
+def _times(said: Submission, now: Micros) -> tuple[Micros | None, Micros | None]:
+    if said.run_at is None and said.expires_at is None:
+        return None, None
+    if said.run_at is not None and said.delay is not None:
+        raise Invalid("run_at and delay exclude each other", faults=(Fault("/delay", "give run_at or delay, not both"),))
+    run_at = None if said.run_at is None else moment(said.run_at, "/run_at", now)
+    expires_at = None if said.expires_at is None else moment(said.expires_at, "/expires_at", now)
+    if expires_at is not None:
+        starts_at = now + round((said.delay or 0) * SECOND) if run_at is None else max(run_at, now)
+        if expires_at <= starts_at:
+            raise OutOfRange(
+                "expires_at must be after now and after run_at", faults=(Fault("/expires_at", "is too early"),)
+            )
+    return run_at, expires_at
+
+
+def moment(said: datetime, pointer: str, now: Micros) -> Micros:
+    """A time within what is taken. Raises OutOfRange."""
+    at = from_datetime(said)
+    if not EARLIEST <= at <= now + LONGEST_SECONDS * SECOND:
+        raise OutOfRange("a time out of range", faults=(Fault(pointer, "must be from 2000 to ten years from now"),))
+    return at
+
+
+_RANGE = re.compile(r"Expected `(?:int|float)` [<>]=? |out of range")
+_FIELD = re.compile(r"(missing required|contains unknown) field `(.*?)`")
+_PATH = re.compile(r" - at `(\$.*)`$", re.DOTALL)
+
+
+def _translate(message: str, said: Any) -> JobQueueError:
+    """What msgspec found, as an error with a pointer (RFC 6901)."""
+    path = _PATH.search(message)
+    detail = message[: path.start()] if path else message
+    pointer = _pointer(path.group(1)[1:]) if path else ""
+    field = _FIELD.search(detail)
+    if field:
+        pointer += f"/{_escape(field.group(2))}"
+        detail = "is required" if field.group(1).startswith("missing") else "is not a field here"
+    elif "matching regex" in detail:
+        detail = "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"
+        value = _at(said, pointer)
+        if isinstance(value, str) and "\0" in value:
+            return InvalidText("a name holds a NUL", faults=(Fault(pointer, "holds a NUL"),))
+    kind: type[JobQueueError] = OutOfRange if _RANGE.search(detail) else Invalid
+    return kind(f"{pointer or 'the body'}: {detail}", faults=(Fault(pointer, detail),))
+
+
+def _pointer(path: str) -> str:
+    """`.retry.delays[0]` as `/retry/delays/0`."""
+    return "".join(f"/{_escape(name or index)}" for name, index in re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", path))
+
+
+def _escape(segment: str) -> str:
+    return segment.replace("~", "~0").replace("/", "~1")
+
+
+def _at(said: Any, pointer: str) -> Any:
+    for segment in pointer.split("/")[1:]:
+        if isinstance(said, list) and segment.isdigit() and int(segment) < len(said):
+            said = said[int(segment)]
+        elif isinstance(said, dict):
+            said = said.get(segment)
+        else:
+            return None
+    return said
+
+
+def _json_type(said: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(said), "a number")
+
+
+# -- how a job is shown
+
+_encode = msgspec.json.encode
+FIELDS = (
+    "id", "queue", "kind", "payload", "status", "reason", "priority", "group", "tags", "attempt", "max_attempts",
+    "crashes", "epoch", "retry", "timeout", "run_at", "expires_at", "depends_on", "on_dependency_failure", "unique",
+    "result", "error", "progress", "created_at", "started_at", "finished_at", "next_attempt_at", "cancel_requested_at",
+    "worker", "trace_parent", "trace_state", "callback",
+)  # fmt: skip
+WIDE = ("payload", "result")  # left out of lists unless asked for, as the traceback is
+
+
+def encode(value: Any) -> bytes:
+    """The JSON of values as `fields` gives them."""
+    return _encode(value)
+
+
+def job_json(job: Job) -> bytes:
+    """A job, whole."""
+    return _encode(fields(job))
+
+
+def fields(job: Job) -> dict[str, Any]:
+    """A job's fields in their order, ready to be encoded."""
+    options = job.options
+    return {
+        "id": job.id,
+        "queue": job.queue,
+        "kind": job.kind,
+        "payload": _raw(job.payload),
+        "status": job.status.name,
+        "reason": job.reason,
+        "priority": job.priority,
+        "group": job.group,
+        "tags": options.tags,
+        "attempt": job.attempt,
+        "max_attempts": options.max_attempts,
+        "crashes": job.crashes,
+        "epoch": job.epoch,
+        "retry": _retry(options.retry),
+        "timeout": _number(options.timeout),
+        "run_at": _iso(options.run_at),
+        "expires_at": _iso(options.expires_at),
+        "depends_on": (),
+        "on_dependency_failure": "cancel",
+        "unique": None,
+        "result": _raw(job.result),
+        "error": None if job.error is None else _error(job),
+        "progress": None if job.progress is None else _progress(job.progress),
+        "created_at": iso(job.created_at),
+        "started_at": _iso(job.started_at),
+        "finished_at": _iso(job.finished_at),
+        "next_attempt_at": _iso(job.next_attempt_at),
+        "cancel_requested_at": _iso(job.cancel_requested_at),
+        "worker": job.worker,
+        "trace_parent": options.trace_parent,
+        "trace_state": options.trace_state,
+        "callback": None,
+    }
+
+
+def chosen(job: Job, names: frozenset[str] | None) -> dict[str, Any]:
+    """The fields of those names; with None those of a list."""
+    shown = fields(job)
+    if names is not None:
+        return {name: value for name, value in shown.items() if name in names}
+    for name in WIDE:
+        del shown[name]
+    if shown["error"] is not None:
+        del shown["error"]["traceback"]
+    return shown
+
+
+def attempt(record: AttemptRecord) -> dict[str, Any]:
+    """One ended attempt of a job's history."""
+    error = record.error
+    return {
+        "attempt": record.attempt,
+        "epoch": record.epoch,
+        "started_at": iso(record.started_at),
+        "finished_at": iso(record.finished_at),
+        "outcome": str(record.ending),
+        "error": None if error is None else {"type": error.type, "message": error.message, "traceback": error.traceback},
+        "worker": record.worker,
+    }
+
+
+def line(line: Line) -> dict[str, Any]:
+    """One line of a job's log."""
+    return {"at": iso(line.at), "attempt": line.attempt, "level": line.line.level, "message": line.line.message}
+
+
+def _raw(text: str | None) -> Any:
+    return None if text is None else Raw(text)
+
+
+def _iso(at: Micros | None) -> str | None:
+    return None if at is None else iso(at)
+
+
+def _number(seconds: float) -> float:
+    return int(seconds) if seconds == int(seconds) else seconds
+
+
+@lru_cache(maxsize=256)
+def _retry(policy: Retry) -> dict[str, Any]:
+    if policy.backoff == "list":
+        return {"backoff": "list", "delays": [_number(delay) for delay in policy.delays]}
+    shown: dict[str, Any] = {"backoff": policy.backoff, "initial": _number(policy.initial)}
+    if policy.backoff == "exponential":
+        shown["factor"] = _number(policy.factor)
+    return shown | {"max": _number(policy.max), "jitter": policy.jitter}
+
+
+def _error(job: Job) -> dict[str, Any]:
+    error = job.error
+    assert error is not None  # noqa: S101 - the caller looked
+    return {"type": error.type, "message": error.message, "traceback": error.traceback}
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    percent = progress.percent
+    return {
+        "percent": None if percent is None else _number(percent),
+        "message": progress.message,
+        "data": _raw(progress.data),
+    }

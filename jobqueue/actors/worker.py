@@ -85,14 +85,18 @@ class Worker:
         registration = self._handlers.get(job.kind)
         if registration is None:
             return self._unknown(job)
-        self._ordered = None
-        with trio.CancelScope() as scope:
-            self._scope = scope
+        with self._cancellable():
             outcome = await attempt(registration, self._context(job), job.payload, self._processes)
             if self._ordered is None or outcome.ending is Ending.DONE:
                 return outcome
         # the work was ended by an order, even if its handler made another exception of that
         return self._outcome_of_order(job)
+
+    def _cancellable(self) -> trio.CancelScope:
+        """The scope that an order of this attempt ends."""
+        self._ordered = None
+        self._scope = trio.CancelScope()
+        return self._scope
 
     def _outcome_of_order(self, job: Job) -> Outcome:
         ending = ENDINGS.get(self._ordered or DRAIN, Ending.RELEASED)

@@ -64,14 +64,13 @@ class _Outbox:
         self._more.set()
 
     async def drain(self, write: Write) -> None:
-        while True:
-            await self._more.wait()
-            self._more = trio.Event()
-            pieces, self._pieces = self._pieces, []
-            if pieces:
+        while self._pieces or not self._closed:
+            if self._pieces:
+                pieces, self._pieces = self._pieces, []
                 await write(b"".join(pieces))
-            elif self._closed:
-                return
+            else:
+                self._more = trio.Event()
+                await self._more.wait()
 
 
 async def _chunks(request: Request, line_most: int) -> AsyncIterator[list[bytes | JobQueueError]]:

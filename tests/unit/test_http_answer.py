@@ -69,7 +69,7 @@ def test_some_answers_have_no_body(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "body", "length"),
+    "headers, body, length",
     [([(b"content-length", b"7")], b"", "7"), ([], b"hello", "5"), ([], b"", None)],
 )
 def test_head_gets_the_head_only(headers: list[tuple[bytes, bytes]], body: bytes, length: str | None) -> None:
@@ -81,7 +81,7 @@ def test_head_gets_the_head_only(headers: list[tuple[bytes, bytes]], body: bytes
 
 
 @pytest.mark.parametrize(
-    ("body", "more", "rest"),
+    "body, more, rest",
     [(b"abcd", False, b""), (b"ab", False, b""), (b"ab", True, b""), (b"ab", True, b"cd")],
 )
 def test_a_body_must_have_the_length_it_was_given(body: bytes, more: bool, rest: bytes) -> None:  # noqa: FBT001

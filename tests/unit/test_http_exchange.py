@@ -7,13 +7,13 @@ import trio
 import trio.testing
 
 from jobqueue.http.answer import AnswerError
-from jobqueue.http.asgi import Receive, Scope, Send
+from jobqueue.http.asgi import Message, Receive, Scope, Send
 from tests.unit.http_kit import GET, answers, body_of, connected, deaf, echo, head, piece, post, start
 
 
 async def test_a_body_comes_piece_by_piece() -> None:
     """As it arrives, and the last piece says so."""
-    messages = []
+    messages: list[Message] = []
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         while not messages or messages[-1]["more_body"]:

@@ -97,7 +97,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("how", [pytest.param(1 << 20, id="at-once"), pytest.param(1, id="byte-by-byte")])
-@pytest.mark.parametrize(("data", "error"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("data, error", REFUSED.values(), ids=REFUSED)
 def test_a_head_out_of_order_is_refused(data: bytes, error: type[JobQueueError], how: int) -> None:
     """No request comes of it, however it is cut."""
     requests, refusal = parse(*[data[i : i + how] for i in range(0, len(data), how)])

@@ -42,7 +42,7 @@ def test_a_request_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("escaped", "path"),
+    "escaped, path",
     [(b"/%00", "/\0"), (b"/%ff", "/\ufffd"), (b"/../x", "/../x"), (b"//x", "//x"), (b"/%", "/%"), (b"/%2F", "//")],
 )
 def test_an_odd_path_is_passed_on(escaped: bytes, path: str) -> None:
@@ -51,7 +51,7 @@ def test_an_odd_path_is_passed_on(escaped: bytes, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "host", "path", "query"),
+    "target, host, path, query",
     [
         (b"http://a/x?y", b"a", b"/x", b"y"),
         (b"http://a", b"a", b"/", b""),
@@ -183,7 +183,7 @@ def test_nothing_is_read_after_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "streamed"),
+    "value, streamed",
     [(b"application/x-ndjson", True), (b"Application/X-NDJSON ; charset=utf-8", True), (b"application/json", False)],
 )
 def test_ndjson_may_take_its_time(value: bytes, streamed: bool) -> None:  # noqa: FBT001 - a column of the table

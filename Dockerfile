@@ -35,4 +35,4 @@ LABEL org.opencontainers.image.title="jobqueue" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.base.name="docker.io/library/python:3.13-slim"
+      org.opencontainers.image.base.name="python:3.13-slim"

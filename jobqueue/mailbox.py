@@ -87,7 +87,9 @@ class Pending(Generic[T]):
 
 def one_shot() -> tuple[Reply[T], Pending[T]]:
     """A reply and the place where it arrives."""
-    send, receive = trio.open_memory_channel[Answer[T]](1)
+    send: trio.MemorySendChannel[Answer[T]]
+    receive: trio.MemoryReceiveChannel[Answer[T]]
+    send, receive = trio.open_memory_channel(1)  # without [T]: at run time that would cost as much as the channel
     return Reply(send), Pending(receive)
 
 
@@ -109,7 +111,6 @@ class Address(Generic[M]):
         reply, pending = one_shot()
         with pending:
             await self.send(make(reply), shed=shed)
-            del reply  # so that an actor which drops the message ends the wait
             return await pending.get()
 
     async def send(self, message: M, *, shed: bool = False) -> None:

@@ -357,6 +357,8 @@ def main() -> None:
         trio.run(play, options.path, options.seed, options.batches, options.synchronous)
     except StartupError as error:
         raise SystemExit(error.exit_code) from error
+    except StoreFailed as error:
+        raise SystemExit(74) from error
 
 
 if __name__ == "__main__":

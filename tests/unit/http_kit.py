@@ -23,7 +23,6 @@ from jobqueue.http.reaper import Reaper
 from jobqueue.http.request import Request
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-MemoryStream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
 
 HOST = b"Host: a\r\n"
 
@@ -92,7 +91,7 @@ def answers(data: bytes, *methods: str) -> list[Answer]:
 class Client:
     """The client's end of a connection in memory, with the server's books."""
 
-    def __init__(self, stream: MemoryStream, hub: Hub) -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream, hub: Hub) -> None:
         self.stream = stream
         self.hub = hub
         self.counters = hub.counters
@@ -104,11 +103,17 @@ class Client:
 
     async def said(self) -> bytes:
         """What the server has sent so far, once it waits for something."""
-        await trio.testing.wait_all_tasks_blocked()
-        try:
-            return bytes(self.stream.receive_stream.get_data_nowait())
-        except trio.WouldBlock:
-            return b""
+        data = bytearray()
+
+        async def collect() -> None:
+            async for piece in self.stream:
+                data.extend(piece)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        return bytes(data)
 
     async def ask(self, data: bytes, *methods: str) -> list[Answer]:
         """Send `data`, and read the answers to it."""

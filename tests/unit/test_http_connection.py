@@ -345,7 +345,7 @@ async def test_the_body_is_read_when_the_app_asks() -> None:
         await send(piece(b"%d" % len(await body_of(receive) or b"")))
 
     async with connected(app, pair=trio.testing.lockstep_stream_pair) as client, trio.open_nursery() as nursery:
-        await client.stream.send_all(head(b"Content-Length: 100000"))
+        await client.stream.send_all(head(b"Content-Length: 100000", b"Connection: close"))
         nursery.start_soon(client.stream.send_all, b"x" * 100_000)
         await trio.testing.wait_all_tasks_blocked()
         assert len(nursery.child_tasks) == 1

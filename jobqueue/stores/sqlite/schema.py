@@ -92,7 +92,7 @@ def refusing(path: str) -> Iterator[None]:
     """Whatever is wrong with the file comes out as StartupError, with exit code 74."""
     try:
         yield
-    except (apsw.Error, Damaged, UnicodeDecodeError) as error:
+    except (apsw.Error, Damaged, OSError, UnicodeDecodeError) as error:
         raise StartupError(f"store {path}: {_plain(error)}", exit_code=74) from error
 
 

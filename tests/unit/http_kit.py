@@ -95,6 +95,7 @@ class Client:
         self.stream = stream
         self.hub = hub
         self.counters = hub.counters
+        self.ended = trio.Event()
 
     async def send(self, data: bytes) -> None:
         """Send, and let the server do what it can."""
@@ -124,10 +125,9 @@ class Client:
         """What the server sends until it closes."""
         return b"".join([piece async for piece in self.stream])
 
-    @property
-    def open(self) -> bool:
-        """The server still serves."""
-        return bool(self.hub.connections)
+    def is_open(self) -> bool:
+        """Whether the server still serves."""
+        return not self.ended.is_set()
 
 
 @contextlib.asynccontextmanager
@@ -142,17 +142,19 @@ async def connected(
     ids = itertools.count(1)
     hub = Hub(app, limits, Counters(), lambda: f"r{next(ids)}")
     ours, theirs = pair()
+    client = Client(ours, hub)
 
     async def serve() -> None:
         await serve_connection(hub, {"of": "lifespan"}, theirs)
         await trio.aclose_forcefully(theirs)
+        client.ended.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
         if reaped:
             nursery.start_soon(Reaper(hub).run)
         await trio.testing.wait_all_tasks_blocked()
-        yield Client(ours, hub)
+        yield client
         nursery.cancel_scope.cancel()
 
 

@@ -21,7 +21,7 @@ async def test_requests_follow_each_other() -> None:
         for path in (b"/1", b"/2", b"/3"):
             (answer,) = await client.ask(head(start=b"GET " + path + b" HTTP/1.1"))
             assert answer.body == path
-        assert client.open
+        assert client.is_open()
         assert client.counters.requests == 3
 
 
@@ -105,12 +105,12 @@ async def test_a_refused_client_can_read_why() -> None:
     async with connected(echo) as client:
         await client.send(b"rubbish\r\n\r\n")
         await client.send(b"more" * 1000)
-        assert client.open
+        assert client.is_open()
 
         assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
         await client.stream.send_eof()
         await trio.testing.wait_all_tasks_blocked()
-        assert not client.open
+        assert not client.is_open()
 
 
 async def test_an_app_may_answer_without_reading_the_body() -> None:
@@ -121,9 +121,9 @@ async def test_an_app_may_answer_without_reading_the_body() -> None:
         assert answer.status == 413
         assert answer.headers["connection"] == "close"
         await client.send(b"x" * 700_000)
-        assert client.open
+        assert client.is_open()
         await client.send(b"x" * 700_000)
-        assert not client.open
+        assert not client.is_open()
 
 
 async def test_a_bad_chunk_is_refused_before_the_app_hears_of_it() -> None:
@@ -217,7 +217,7 @@ async def test_a_client_that_left_cancels_the_app_that_sends_to_it() -> None:
         await cancelled.wait()
         await trio.testing.wait_all_tasks_blocked()
 
-        assert not client.open
+        assert not client.is_open()
         assert client.counters.errors == 0
 
 

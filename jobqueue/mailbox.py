@@ -8,7 +8,7 @@ only things that never wait: one-shot replies, nudges and orders. So no cycle of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import trio
 
@@ -28,7 +28,7 @@ class Reply(Generic[T]):
     __slots__ = ("_channel",)
 
     def __init__(self, channel: trio.MemorySendChannel[Answer[T]]) -> None:
-        self._channel = channel
+        self._channel: trio.MemorySendChannel[Answer[T]] | None = channel
 
     def send(self, value: T) -> bool:
         """Answer; False if the asker has left."""
@@ -39,12 +39,15 @@ class Reply(Generic[T]):
         return self._put(Answer(None, error))
 
     def abandoned(self) -> bool:
-        """Whether the asker has left."""
-        return self._channel.statistics().open_receive_channels == 0
+        """Whether the asker has left, or has its answer."""
+        return self._channel is None or self._channel.statistics().open_receive_channels == 0
 
     def _put(self, answer: Answer[T]) -> bool:
+        channel, self._channel = self._channel, None  # a second answer must never reach the channel's next asker
+        if channel is None:
+            return False
         try:
-            self._channel.send_nowait(answer)
+            channel.send_nowait(answer)
         except (trio.BrokenResourceError, trio.WouldBlock):
             return False
         return True
@@ -58,6 +61,12 @@ class Answer(Generic[T]):
     def __init__(self, value: T | None, error: Exception | None) -> None:
         self.value = value
         self.error = error
+
+    def unwrap(self) -> T:
+        """The value, or the error raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # T may include None
 
 
 class Pending(Generic[T]):
@@ -74,9 +83,7 @@ class Pending(Generic[T]):
             answer = await self._channel.receive()
         except trio.EndOfChannel:
             raise Closed from None
-        if answer.error is not None:
-            raise answer.error
-        return answer.value  # type: ignore[return-value]  # T may include None
+        return answer.unwrap()
 
     def __enter__(self) -> Self:
         return self
@@ -93,13 +100,21 @@ def one_shot() -> tuple[Reply[T], Pending[T]]:
     return Reply(send), Pending(receive)
 
 
-class Address(Generic[M]):
-    """The sending side of an actor's inbox."""
+Line = tuple[trio.MemorySendChannel[Any], trio.MemoryReceiveChannel[Any]]
+IDLE_LINES = 256  # kept for the next asks; a channel costs as much as everything else of an ask
 
-    __slots__ = ("_channel",)
+
+class Address(Generic[M]):
+    """The sending side of an actor's inbox.
+
+    The channels of answered asks are used again; one whose asker left, or that was not answered, never is.
+    """
+
+    __slots__ = ("_channel", "_idle")
 
     def __init__(self, channel: trio.MemorySendChannel[M]) -> None:
         self._channel = channel
+        self._idle: list[Line] = []
 
     async def ask(self, make: Callable[[Reply[T]], M], *, shed: bool = False) -> T:
         """Send the message that `make` builds round a reply, and wait for that reply.
@@ -107,11 +122,17 @@ class Address(Generic[M]):
         With `shed` a full inbox raises Overloaded at once instead of waiting (promise 5: never for results).
         Raises Closed when the actor has stopped.
         """
-        reply: Reply[T]
-        reply, pending = one_shot()
-        with pending:
-            await self.send(make(reply), shed=shed)
-            return await pending.get()
+        line: Line = self._idle.pop() if self._idle else trio.open_memory_channel(1)
+        answer: Answer[T] | None = None
+        try:
+            await self.send(make(Reply(line[0])), shed=shed)
+            answer = await line[1].receive()
+        finally:
+            if answer is not None and len(self._idle) < IDLE_LINES:
+                self._idle.append(line)
+            else:
+                line[1].close()
+        return answer.unwrap()
 
     async def send(self, message: M, *, shed: bool = False) -> None:
         """Put a message in. The usual case costs no trip through the scheduler."""

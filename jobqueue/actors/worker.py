@@ -2,7 +2,7 @@
 
 Cancel, timeout and drain all arrive as one order and end one cancel scope; the slot is free only when the work has
 ended. The orders of a worker come on a channel of its own, lent to the state actor with each ask: an attempt then costs
-no channel and no task.
+no channel, no task and no scope.
 """
 
 from __future__ import annotations
@@ -54,15 +54,34 @@ class Worker:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen)
             done = self._left_over()
-            while True:
-                try:
-                    job = await self._dispatch.next(self._name, self._queues, self._orders, done)
-                except Closed:
-                    break
-                self._job = job
-                done = await self._perform(job)
-                self._job = None
-            nursery.cancel_scope.cancel()
+            try:
+                while True:
+                    done = await self._work(done)
+            except Closed:
+                nursery.cancel_scope.cancel()
+
+    async def _work(self, done: Outcome | None) -> Outcome:
+        """Attempt after attempt in one cancel scope, until an order ends one; its outcome. Raises Closed.
+
+        One scope serves many attempts because only an order for the present one ever ends it.
+        """
+        with self._cancellable() as scope:
+            while not scope.cancel_called:
+                self._job = await self._dispatch.next(self._name, self._queues, self._orders, done)
+                done = await self._perform(self._job)
+                if self._ordered is None or done.ending is Ending.DONE:
+                    self._job = None
+        if self._job is not None:  # its work was ended by the order, even if its handler made another exception of that
+            done = self._outcome_of_order(self._job)
+            self._job = None
+        assert done is not None  # noqa: S101 - the scope ends only after an attempt
+        return done
+
+    def _cancellable(self) -> trio.CancelScope:
+        """A scope for an order to end."""
+        self._ordered = None
+        self._scope = trio.CancelScope()
+        return self._scope
 
     def _left_over(self) -> Outcome | None:
         """What a crash of this actor left running."""
@@ -85,18 +104,7 @@ class Worker:
         registration = self._handlers.get(job.kind)
         if registration is None:
             return self._unknown(job)
-        with self._cancellable():
-            outcome = await attempt(registration, self._context(job), job.payload, self._processes)
-            if self._ordered is None or outcome.ending is Ending.DONE:
-                return outcome
-        # the work was ended by an order, even if its handler made another exception of that
-        return self._outcome_of_order(job)
-
-    def _cancellable(self) -> trio.CancelScope:
-        """The scope that an order of this attempt ends."""
-        self._ordered = None
-        self._scope = trio.CancelScope()
-        return self._scope
+        return await attempt(registration, self._context(job), job.payload, self._processes)
 
     def _outcome_of_order(self, job: Job) -> Outcome:
         ending = ENDINGS.get(self._ordered or DRAIN, Ending.RELEASED)

@@ -215,7 +215,7 @@ class Connection:
         }
         try:
             await self._hub.app(scope, exchange.receive, exchange.send)
-            if not exchange.ended and request.error is None:
+            if not (exchange.ended or request.error or self._scope.cancel_called):
                 raise RuntimeError("the app returned without a whole answer")  # noqa: TRY301 - handled as any fault of the app
         except BaseException as error:  # noqa: BLE001 - keep_inside raises what must pass
             keep_inside(error, self._hub.counters, "request failed", request_id=request_id, path=request.path)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 class Limits:
     """What one server allows; the defaults are those of README, "Defaults and limits".
 
-    A time is never cut short, and runs over by two ticks at most.
+    A time is never cut short, and runs over by a few ticks at most.
     """
 
     max_connections: int = 2_000  # open at once; one address may hold half of them, loopback and unix sockets all

@@ -189,7 +189,7 @@ async def judge(path: Path, answers: Sequence[Answer], undisturbed: Sequence[Ans
     async with SqliteStore(str(path), lambda: EPOCH) as store:
         connection = store._connection
         lost = await _lost(store, answers)
-        broken = [*_inconsistent(connection)]
+        broken = [*inconsistencies(connection)]
         found = digest(connection)
         batches = [answer.batch for answer in undisturbed if answer.digest == found]
         last = max((answer.batch for answer in answers), default=-1)
@@ -200,7 +200,7 @@ async def judge(path: Path, answers: Sequence[Answer], undisturbed: Sequence[Ans
         ends = {id: job.status for id, job in (await _all_jobs(store)).items() if job.status is Status.DONE}
         if not broken:
             await run_to_the_end(store)
-            broken += [*_inconsistent(connection), *_ends(await _all_jobs(store), ends, answers, lost)]
+            broken += [*inconsistencies(connection), *_ends(await _all_jobs(store), ends, answers, lost)]
             broken += _two_ends(connection)
     return Findings(tuple(lost), tuple(broken))
 
@@ -225,7 +225,7 @@ async def _lost(store: SqliteStore, answers: Iterable[Answer]) -> list[str]:
     return lost
 
 
-def _inconsistent(connection: apsw.Connection) -> Iterator[str]:
+def inconsistencies(connection: apsw.Connection) -> Iterator[str]:
     """What the file says twice and differently, or what SQLite itself finds wrong."""
     whole = connection.execute("PRAGMA integrity_check").get
     if whole != "ok":

@@ -145,9 +145,11 @@ async def connected(
     client = Client(ours, hub)
 
     async def serve() -> None:
-        await serve_connection(hub, {"of": "lifespan"}, theirs)
-        await trio.aclose_forcefully(theirs)
-        client.ended.set()
+        try:
+            await serve_connection(hub, {"of": "lifespan"}, theirs)
+        finally:
+            await trio.aclose_forcefully(theirs)
+            client.ended.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
@@ -156,6 +158,7 @@ async def connected(
         await trio.testing.wait_all_tasks_blocked()
         yield client
         nursery.cancel_scope.cancel()
+    await trio.aclose_forcefully(ours)
 
 
 async def body_of(receive: Receive) -> bytes | None:

@@ -9,10 +9,8 @@ import pytest
 
 from jobqueue.clock import SECOND
 from jobqueue.errors import BadState, LeaseLost, NotFound, QueueFull
-from jobqueue.job import AttemptRecord, Ending, Error, Job, Options, Outcome, Progress, Reason, Status
-from jobqueue.rules import lifecycle
-from jobqueue.rules.lifecycle import Limits
-from jobqueue.stores.contract import Needs
+from jobqueue.job import AttemptRecord, Ending, Error, Job, Options, Progress, Reason, Status
+from jobqueue.rules.lifecycle import Limits, replace
 from tests.helpers import EPOCH, FAILURE, Desk, draft, memory, planted
 
 SCHEDULED, BLOCKED, QUEUED, RUNNING, DONE, FAILED, CANCELLED = Status
@@ -30,7 +28,7 @@ async def wait(desk: Desk, seconds: float) -> None:
     await desk.ripen()
 
 
-LIVES = {"expires_at": EPOCH + 2 * SECOND}
+TWO_SECONDS = Options(expires_at=EPOCH + 2 * SECOND)
 ONE_TRY = Options(max_attempts=1)
 
 # command, what else holds for the job -> what becomes of it in each status. An error leaves it as it was.
@@ -38,7 +36,7 @@ COMMANDS: dict[str, tuple[Command, dict[str, Any], dict[Status, Status | type[Ex
     "due": (lambda desk, job: wait(desk, 1), {}, {SCHEDULED: QUEUED}),
     "expire": (
         lambda desk, job: wait(desk, 2),
-        {"options": Options(**LIVES), "next_attempt_at": EPOCH + 3 * SECOND},
+        {"options": TWO_SECONDS, "next_attempt_at": EPOCH + 3 * SECOND},
         {SCHEDULED: FAILED, BLOCKED: FAILED, QUEUED: FAILED},
     ),
     "claim": (lambda desk, job: desk.claim(1), {}, {QUEUED: RUNNING}),
@@ -87,7 +85,7 @@ ROWS = [(command, status) for command in COMMANDS for status in Status]
 async def test_command_in_status(command: str, status: Status) -> None:
     """Every command does in every status what the table says, or is refused and changes nothing."""
     do, fields, table = COMMANDS[command]
-    report = command.split(" at ")[0].split(" fatally")[0] in REPORTS
+    report = command.split(" at ", 1)[0].split(" fatally", 1)[0] in REPORTS
     desk = memory()
     job = await desk.plant(planted(status, **fields))
     expected = table.get(status, LeaseLost if report else status)
@@ -107,9 +105,8 @@ async def test_stale_epoch(ending: Ending, status: Status) -> None:
     desk = memory()
     job = await desk.plant(planted(status))
     for epoch in {job.epoch - 1, job.epoch + 1} | (set() if status is RUNNING else {job.epoch}):
-        outcome = Outcome(job.id, epoch, ending)
         with pytest.raises(LeaseLost):
-            await desk.do(lambda table, times, o=outcome: lifecycle.settle(table, o, times), Needs(jobs={job.id}))
+            await desk.settle(replace(job, epoch=epoch), ending)
     assert await desk.get(job) == job
 
 
@@ -298,7 +295,7 @@ async def test_retry_starts_afresh() -> None:
     await desk.settle(running, Ending.ERROR)
     later = await desk.add()
     again = await desk.retry(job)
-    assert again == lifecycle.replace(job, options=ONE_TRY, epoch=1, place=again.place, due_at=None)
+    assert again == replace(job, options=ONE_TRY, epoch=1, place=again.place, due_at=None)
     assert again.place > later.place
     claimed = await desk.claim(2)
     assert [(job.id, job.epoch, job.attempt) for job in claimed] == [(later.id, 1, 1), (job.id, 2, 1)]
@@ -330,7 +327,7 @@ async def test_attempts_are_recorded() -> None:
 
 
 async def test_the_history_says_cancelled() -> None:
-    """An attempt that ended after its cancel was asked for is `cancelled`; one that was stopped without is `released`."""
+    """An attempt that ended after its cancel was asked for is `cancelled`; one stopped without it is `released`."""
     desk = memory()
     await desk.add()
     (job,) = await desk.claim()

@@ -8,7 +8,8 @@ from jobqueue.clock import SECOND
 from jobqueue.errors import NotFound, Removed
 from jobqueue.job import Ending, Reason, Status
 from jobqueue.rules import lifecycle, ripening
-from jobqueue.rules.lifecycle import Limits
+from jobqueue.rules.lifecycle import Limits, Times
+from jobqueue.rules.table import Table
 from jobqueue.stores.contract import REMOVED, Filter, Needs
 from tests.helpers import DAY, EPOCH, Desk, draft, memory, planted
 
@@ -27,7 +28,7 @@ async def test_due_to_the_microsecond() -> None:
 
 
 async def test_due_jobs_queue_in_order_of_their_moments() -> None:
-    """Jobs that become due together are queued by their moments, behind what waited before, and ahead of what follows."""
+    """Jobs that become due together are queued by their moments, behind what waited and ahead of what follows."""
     desk = memory()
     late, early, twin = [await desk.add(delay=delay) for delay in (3, 1, 1)]
     waiting = await desk.add()
@@ -92,9 +93,13 @@ async def test_a_removed_job_is_known_as_removed() -> None:
     """A command to a removed job is told so; to one that was removed in the same batch as well."""
     desk = memory()
     job = await desk.plant(planted(Status.DONE))
-    needs = Needs(jobs={job.id})
+
+    def rule(table: Table, times: Times) -> None:
+        table.remove(job)
+        lifecycle.cancel(table, job.id, times)
+
     with pytest.raises(Removed):
-        await desk.do(lambda table, times: [table.remove(job), lifecycle.cancel(table, job.id, times)], needs)
+        await desk.do(rule, Needs(jobs={job.id}))
     await desk.remove(job)
     with pytest.raises(Removed):
         await desk.cancel(job)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from jobqueue.errors import NotFound
-from jobqueue.job import Lane, LaneKey, Status
+from jobqueue.job import Job, Lane, LaneKey, Status
 from jobqueue.rules import lifecycle
 from jobqueue.rules.lifecycle import Times, replace
 from jobqueue.rules.table import LEGAL, IllegalMove, Table
@@ -30,6 +31,11 @@ LEAVES_TO = {
 }
 
 
+def moved(job: Job, status: Status) -> Callable[[Table, Times], Job]:
+    """The rule that gives the job this status."""
+    return lambda table, _: table.put(job, replace(job, status=status))
+
+
 @pytest.mark.parametrize("status", list(Status), ids=lambda status: status.name)
 async def test_legal_moves(status: Status) -> None:
     """A status leaves to those of the README's table and to no other; a change that keeps it is always legal."""
@@ -38,11 +44,11 @@ async def test_legal_moves(status: Status) -> None:
         desk = memory()
         job = await desk.plant(planted(status))
         if after in LEGAL[status]:
-            await desk.do(lambda table, _, job=job, after=after: table.put(job, replace(job, status=after)))
+            await desk.do(moved(job, after))
             assert (await desk.get(job)).status is after
         else:
             with pytest.raises(IllegalMove):
-                await desk.do(lambda table, _, job=job, after=after: table.put(job, replace(job, status=after)))
+                await desk.do(moved(job, after))
             assert (await desk.get(job)).status is status
 
 
@@ -99,9 +105,9 @@ async def test_ready_lanes_in_order() -> None:
 async def test_numbers_only_grow() -> None:
     """Identities and places come from one sequence that never gives a number twice, over batches as well."""
     desk = memory()
-    first = await desk.do(lambda table, times: [table.next_seq(), *lifecycle.accept(table, [draft()], times)])
-    second = await desk.do(lambda table, _: table.next_seq())
-    assert (first[0], first[1].seq, second) == (1, 2, 3)  # type: ignore[union-attr]
+    place, (job,) = await desk.do(lambda table, times: (table.next_seq(), lifecycle.accept(table, [draft()], times)))
+    assert (place, job.seq) == (1, 2)
+    assert await desk.do(lambda table, _: table.next_seq()) == 3
 
 
 async def test_lanes_follow_the_jobs() -> None:

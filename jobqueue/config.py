@@ -10,6 +10,7 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: str | None 
             checked[name] = CHECKS[name](value)
         except ValueError as fault:
             faults.append(f"{where}: {fault}")
-    if not faults:
-        config = Config(**checked)
-        faults += _together(config)
+    config = Config(**checked)
+    faults += _together(config, faulty=said.keys() - checked.keys())
     if faults:
         raise StartupError(*faults)
     return config
@@ -96,15 +96,16 @@ def _read_file(path: str | None, faults: list[str]) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name in NAMES}
 
 
-def _together(config: Config) -> list[str]:
-    """Faults of settings that do not go together."""
+def _together(config: Config, faulty: AbstractSet[str]) -> list[str]:
+    """Faults of settings that do not go together. The `faulty` ones stand at their defaults, and are told already."""
     faults = []
-    if (config.tls_cert is None) != (config.tls_key is None):
+    if (config.tls_cert is None) != (config.tls_key is None) and not faulty & {"tls_cert", "tls_key"}:
         faults.append("--tls-cert and --tls-key: give both or neither")
     for flag, path in (("--tls-cert", config.tls_cert), ("--tls-key", config.tls_key)):
         if path is not None and not os.access(path, os.R_OK):
             faults.append(f"{flag}: {path} cannot be read")
-    if config.unix is None and config.auth != "open" and not _loopback(config.host):
+    closed = config.auth != "open" and "auth" not in faulty
+    if closed and config.unix is None and "unix" not in faulty and not _loopback(config.host):
         faults.append(
             f"--host {config.host}: anybody who reaches it could submit and read jobs; "
             "bind 127.0.0.1, or say --auth open"
@@ -132,7 +133,7 @@ def _whole(least: int, most: int) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         fault = f"must be a whole number from {least:,} to {most:,}, not {value!r}"
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise ValueError(fault)
+            raise ValueError(fault)  # noqa: TRY004 - every fault here is one
         try:
             number = int(value)
         except ValueError:
@@ -148,7 +149,7 @@ def _seconds(most: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         fault = f"must be seconds from 0 to {most:g}, not {value!r}"
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError(fault)
+            raise ValueError(fault)  # noqa: TRY004 - every fault here is one
         try:
             number = float(value)
         except ValueError:
@@ -221,7 +222,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "grace": _seconds(86_400),
     "drain_delay": _seconds(3_600),
     "auth": _one_of("open"),
-    "hosts": _list(_text),
+    "hosts": _list(str.lower),
     "max_queued": _whole(1, 1_000_000_000),
     "max_body": _whole(1_024, 64 << 20),
     "max_connections": _whole(1, 1_000_000),

@@ -2,15 +2,17 @@
 
 The standard library's parser with hooks, since a faster one lets invalid UTF-8, 1e400 and deep nesting through. What it
 takes is RFC 8259 in UTF-8, to 64 levels, integers to 1,000 digits; of duplicate names the last one wins.
+What can be pointed at is: faults carry JSON Pointers (RFC 6901).
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from jobqueue.errors import InvalidJson, InvalidText, OutOfRange, TooDeep
+from jobqueue.errors import Fault, InvalidJson, InvalidText, OutOfRange, TooDeep
 from jobqueue.job import Json
 
 MAX_DEPTH = 64
@@ -34,13 +36,24 @@ def _int(text: str) -> int:
     return int(text)
 
 
+_TOO_LONG = object()
+
+
+def _int_or_mark(text: str) -> Any:
+    return _TOO_LONG if len(text) > MAX_DIGITS else int(text)
+
+
 _decoder = json.JSONDecoder(parse_constant=_constant, parse_float=_float)
 _long_decoder = json.JSONDecoder(parse_constant=_constant, parse_float=_float, parse_int=_int)
+_marking_decoder = json.JSONDecoder(parse_int=_int_or_mark)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
-def loads(data: bytes) -> Any:
-    """The value of a JSON text. Raises InvalidJson, TooDeep, OutOfRange, InvalidText."""
+def loads(data: bytes, *, apart: str | None = None) -> Any:
+    """The value of a JSON text. Raises InvalidJson, TooDeep, OutOfRange, InvalidText.
+
+    The levels inside the member `apart` of the value, or of each item if it is an array, are counted by themselves.
+    """
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -53,10 +66,14 @@ def loads(data: bytes) -> Any:
         raise InvalidJson(f"{what}, at line {error.lineno} column {error.colno}") from None
     except RecursionError:
         raise TooDeep(f"nested deeper than {MAX_DEPTH} levels") from None
+    except OutOfRange as error:
+        error.faults = (Fault(_find(_marking_decoder.decode(text), _is_mark) or "", error.detail),)
+        raise
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
-        _check_depth(value)
+        for root in _roots(value, apart):
+            _check_depth(root)
     if b"\\u" in data:
-        dumps(value)  # an escaped lone surrogate has no UTF-8
+        _check_text(value)
     return value
 
 
@@ -69,6 +86,54 @@ def dumps(value: Any) -> Json:
         except UnicodeEncodeError:
             raise InvalidText("a string holds a lone surrogate, which has no UTF-8") from None
     return text
+
+
+def pointer(segments: Iterable[str | int]) -> str:
+    """The JSON Pointer made of these segments."""
+    return "".join("/" + str(segment).replace("~", "~0").replace("/", "~1") for segment in segments)
+
+
+def _check_text(value: Any) -> None:
+    """Raises InvalidText for an escaped lone surrogate, which has no UTF-8."""
+    try:
+        dumps(value)
+    except InvalidText as error:
+        error.faults = (Fault(_find(value, _is_no_text) or "", "holds a lone surrogate"),)
+        raise
+
+
+def _is_mark(value: Any) -> bool:
+    return value is _TOO_LONG
+
+
+def _is_no_text(value: Any) -> bool:
+    return isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _find(value: Any, is_it: Callable[[Any], bool], way: tuple[str | int, ...] = ()) -> str | None:
+    """A pointer to the first part of the value that `is_it`; of a member whose name is, to the object around it."""
+    if is_it(value):
+        return pointer(way)
+    members: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, list):
+        members = enumerate(value)
+    for name, member in members:
+        found = pointer(way) if is_it(name) else _find(member, is_it, (*way, name))
+        if found is not None:
+            return found
+    return None
+
+
+def _roots(value: Any, apart: str | None) -> Sequence[Any]:
+    """The value without its members `apart`, and those."""
+    if apart is None:
+        return (value,)
+    items = value if isinstance(value, list) else [value]
+    rest = [item | {apart: None} if isinstance(item, dict) else item for item in items]
+    inner = [item.get(apart) for item in items if isinstance(item, dict)]
+    return [rest if isinstance(value, list) else rest[0], *inner]
 
 
 def _check_depth(value: Any) -> None:

@@ -6,7 +6,7 @@ Names, types and ranges are those of README, "A job"; a fault is an error of `er
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -17,12 +17,14 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from jobqueue import strictjson
 from jobqueue.clock import SECOND, Micros, from_datetime, iso
 from jobqueue.errors import Fault, Invalid, InvalidText, JobQueueError, OutOfRange
-from jobqueue.job import DEFAULT_OPTIONS, AttemptRecord, Draft, Job, Options, Progress, Retry
+from jobqueue.job import DEFAULT_OPTIONS, AttemptRecord, Draft, Error, Job, Options, Progress, Retry
 from jobqueue.rules.table import Line
 
-NAME = r"^[A-Za-z0-9._:-]{1,64}$"
+NAME = r"^[A-Za-z0-9._:-]{1,64}(?!\n)$"  # `$` alone lets a line feed follow
 EARLIEST: Micros = 946_684_800 * SECOND  # 2000-01-01
-LONGEST_SECONDS = 10 * 366 * 86_400  # ten years
+LONGEST_SECONDS = 3_653 * 86_400  # ten years
+
+UNKNOWN_MOST = 100  # fields that are not known and pointed at
 
 S = TypeVar("S", bound="Submission")
 
@@ -103,7 +105,7 @@ def _convert(said: Any, form: type[S]) -> S:
     try:
         return msgspec.convert(said, form)
     except msgspec.ValidationError as error:
-        raise _translate(str(error), said) from None
+        raise _unknown_fields(said, form) or _translate(str(error), said) from None
 
 
 def _draft(said: Submission, now: Micros, defaults: Mapping[str, Defaults], trace: Trace) -> Draft:
@@ -131,9 +133,7 @@ def _draft(said: Submission, now: Micros, defaults: Mapping[str, Defaults], trac
             trace_parent=trace.parent,
             trace_state=trace.state,
         )
-    return Draft(
-        said.kind, said.queue, said.priority, said.group, strictjson.dumps(said.payload), options, said.delay
-    )
+    return Draft(said.kind, said.queue, said.priority, said.group, strictjson.dumps(said.payload), options, said.delay)
 
 
 def _first(said: Any, registered: Any, default: Any) -> Any:
@@ -154,7 +154,9 @@ def _times(said: Submission, now: Micros) -> tuple[Micros | None, Micros | None]
     if said.run_at is None and said.expires_at is None:
         return None, None
     if said.run_at is not None and said.delay is not None:
-        raise Invalid("run_at and delay exclude each other", faults=(Fault("/delay", "give run_at or delay, not both"),))
+        raise Invalid(
+            "run_at and delay exclude each other", faults=(Fault("/delay", "give run_at or delay, not both"),)
+        )
     run_at = None if said.run_at is None else moment(said.run_at, "/run_at", now)
     expires_at = None if said.expires_at is None else moment(said.expires_at, "/expires_at", now)
     if expires_at is not None:
@@ -175,7 +177,7 @@ def moment(said: datetime, pointer: str, now: Micros) -> Micros:
 
 
 _RANGE = re.compile(r"Expected `(?:int|float)` [<>]=? |out of range")
-_FIELD = re.compile(r"(missing required|contains unknown) field `(.*?)`")
+_MISSING = re.compile(r"missing required field `(.*)`")
 _PATH = re.compile(r" - at `(\$.*)`$", re.DOTALL)
 
 
@@ -184,10 +186,10 @@ def _translate(message: str, said: Any) -> JobQueueError:
     path = _PATH.search(message)
     detail = message[: path.start()] if path else message
     pointer = _pointer(path.group(1)[1:]) if path else ""
-    field = _FIELD.search(detail)
-    if field:
-        pointer += f"/{_escape(field.group(2))}"
-        detail = "is required" if field.group(1).startswith("missing") else "is not a field here"
+    missing = _MISSING.search(detail)
+    if missing:
+        pointer += f"/{missing.group(1)}"
+        detail = "is required"
     elif "matching regex" in detail:
         detail = "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : -"
         value = _at(said, pointer)
@@ -199,11 +201,22 @@ def _translate(message: str, said: Any) -> JobQueueError:
 
 def _pointer(path: str) -> str:
     """`.retry.delays[0]` as `/retry/delays/0`."""
-    return "".join(f"/{_escape(name or index)}" for name, index in re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", path))
+    return "".join(f"/{name or index}" for name, index in re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", path))
 
 
-def _escape(segment: str) -> str:
-    return segment.replace("~", "~0").replace("/", "~1")
+def _unknown_fields(said: dict[str, Any], form: type[msgspec.Struct]) -> Invalid | None:
+    """An error that points at each field which is none, if there are any."""
+    ways: list[tuple[str, ...]] = [(name,) for name in said if name not in form.__struct_fields__]
+    retry = said.get("retry")
+    if isinstance(retry, dict):
+        ways += [("retry", name) for name in retry if name not in RetryBody.__struct_fields__]
+    return no_fields(ways[:UNKNOWN_MOST]) if ways else None
+
+
+def no_fields(ways: Sequence[tuple[str, ...]]) -> Invalid:
+    """The error that says of fields that they are none."""
+    faults = tuple(Fault(strictjson.pointer(way), "is not a field here") for way in ways)
+    return Invalid(f"{faults[0].pointer}: {faults[0].detail}", faults=faults)
 
 
 def _at(said: Any, pointer: str) -> Any:
@@ -269,7 +282,7 @@ def fields(job: Job) -> dict[str, Any]:
         "on_dependency_failure": "cancel",
         "unique": None,
         "result": _raw(job.result),
-        "error": None if job.error is None else _error(job),
+        "error": None if job.error is None else _error(job.error),
         "progress": None if job.progress is None else _progress(job.progress),
         "created_at": iso(job.created_at),
         "started_at": _iso(job.started_at),
@@ -297,14 +310,13 @@ def chosen(job: Job, names: frozenset[str] | None) -> dict[str, Any]:
 
 def attempt(record: AttemptRecord) -> dict[str, Any]:
     """One ended attempt of a job's history."""
-    error = record.error
     return {
         "attempt": record.attempt,
         "epoch": record.epoch,
         "started_at": iso(record.started_at),
         "finished_at": iso(record.finished_at),
         "outcome": str(record.ending),
-        "error": None if error is None else {"type": error.type, "message": error.message, "traceback": error.traceback},
+        "error": None if record.error is None else _error(record.error),
         "worker": record.worker,
     }
 
@@ -336,9 +348,7 @@ def _retry(policy: Retry) -> dict[str, Any]:
     return shown | {"max": _number(policy.max), "jitter": policy.jitter}
 
 
-def _error(job: Job) -> dict[str, Any]:
-    error = job.error
-    assert error is not None  # noqa: S101 - the caller looked
+def _error(error: Error) -> dict[str, Any]:
     return {"type": error.type, "message": error.message, "traceback": error.traceback}
 
 

@@ -24,7 +24,6 @@ from jobqueue.rules.idempotency import Accepted, IdempotencyKey
 MEDIA_TYPE = "application/x-ndjson"
 LINES_MOST = 100_000
 CHUNK_LINES = 1_000
-CHUNK_BYTES = 1 << 20
 
 Asked = tuple[Draft, IdempotencyKey | None]
 
@@ -87,16 +86,33 @@ async def _chunks(request: Request, line_most: int) -> AsyncIterator[list[bytes 
             rest = lines.pop()
         elif piece is not None:
             continue
-        wanted: list[bytes | JobQueueError] = [line for line in lines if line.strip()]
+        wanted = _within(line_most, [line for line in lines if line.strip()])
         if count + len(wanted) > LINES_MOST:
             wanted = [*wanted[: LINES_MOST - count], BodyTooLarge(f"a stream may have {LINES_MOST:,} lines")]
-        if piece is not None and len(rest) > line_most:
-            wanted.append(BodyTooLarge(f"a line may have {line_most:,} bytes"))
+        if piece is not None and len(rest) > line_most and not _ends(wanted):
+            wanted.append(_too_long(line_most))
         count += len(wanted)
         for start in range(0, len(wanted), CHUNK_LINES):
             yield wanted[start : start + CHUNK_LINES]
-        if piece is None or any(isinstance(line, JobQueueError) for line in wanted[-1:]):
+        if piece is None or _ends(wanted):
             return
+
+
+def _within(line_most: int, lines: list[bytes]) -> list[bytes | JobQueueError]:
+    """The lines, up to the first that is too long: wherever the pieces of the body are cut, that one is the last."""
+    if max(map(len, lines), default=0) <= line_most:
+        return list(lines)
+    cut = next(index for index, line in enumerate(lines) if len(line) > line_most)
+    return [*lines[:cut], _too_long(line_most)]
+
+
+def _too_long(line_most: int) -> BodyTooLarge:
+    return BodyTooLarge(f"a line may have {line_most:,} bytes")
+
+
+def _ends(lines: Sequence[bytes | JobQueueError]) -> bool:
+    """Whether the last of the lines is an error, after which no more is read."""
+    return bool(lines) and isinstance(lines[-1], JobQueueError)
 
 
 async def _accept(lines: Sequence[bytes | JobQueueError], parts: Parts, trace: wire.Trace, request_id: str) -> bytes:
@@ -112,18 +128,14 @@ async def _accept(lines: Sequence[bytes | JobQueueError], parts: Parts, trace: w
         except Closed:
             fates = [Draining("the server is shutting down", headers=retry_after(5))] * len(good)
     answered = iter(fates)
-    return b"".join(
-        _answer(item if isinstance(item, JobQueueError) else next(answered), request_id) for item in asked
-    )
+    return b"".join(_answer(item if isinstance(item, JobQueueError) else next(answered), request_id) for item in asked)
 
 
 def _parse(line: bytes | JobQueueError, parts: Parts, trace: wire.Trace) -> Asked | JobQueueError:
     if isinstance(line, JobQueueError):
         return line
     try:
-        if len(line) > parts.max_body:
-            return BodyTooLarge(f"a line may have {parts.max_body:,} bytes")
-        draft, key = wire.draft_line(strictjson.loads(line), parts.now(), parts.defaults, trace)
+        draft, key = wire.draft_line(strictjson.loads(line, apart="payload"), parts.now(), parts.defaults, trace)
     except JobQueueError as error:
         return error
     if key is None:

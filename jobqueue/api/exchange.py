@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -41,9 +42,9 @@ def json_response(body: bytes, status: int = 200, headers: Headers = ()) -> Resp
 class Request:
     """A request. `receive` is ASGI's; the body is read only when it is asked for."""
 
-    __slots__ = ("_receive", "_rest", "headers", "method", "params", "path", "query", "request_id", "scheme")
+    __slots__ = ("_by_name", "_receive", "_rest", "method", "params", "path", "query", "request_id", "scheme")
 
-    def __init__(  # noqa: PLR0913 - a request has these parts
+    def __init__(
         self,
         method: str,
         path: str,
@@ -58,7 +59,7 @@ class Request:
         self.method = method
         self.path = path
         self.query = query
-        self.headers = headers
+        self._by_name = _joined(headers)
         self.params = params
         self.request_id = request_id
         self.scheme = scheme
@@ -67,12 +68,12 @@ class Request:
 
     def header(self, name: bytes) -> str | None:
         """The value of a header, by its lower-case name; None if it is absent. Several are joined by commas."""
-        found: str | None = None
-        for key, value in self.headers:
-            if key == name:
-                text = value.decode("latin-1")
-                found = text if found is None else f"{found}, {text}"
-        return found
+        value = self._by_name.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def has_header(self, name: bytes) -> bool:
+        """Whether a header is there."""
+        return name in self._by_name
 
     async def chunk(self) -> bytes | None:
         """The next piece of the body, or None after its end. Raises ClientGone."""
@@ -96,19 +97,23 @@ class Request:
         pieces: list[bytes] = []
         size = 0
         bound = most
+        blank = array  # nothing but white space so far
         while (piece := await self.chunk()) is not None:
-            if array and not size and piece.lstrip(_SPACE).startswith(b"["):
-                bound = most * ARRAY_FACTOR
+            if blank and (begun := piece.lstrip(_SPACE)):
+                blank = False
+                bound = most * ARRAY_FACTOR if begun.startswith(b"[") else most
             size += len(piece)
             if size > bound:
                 raise BodyTooLarge(f"a body may have {bound:,} bytes")
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def json(self, most: int, *, array: bool = False, optional: bool = False) -> tuple[Any, bytes]:
+    async def json(
+        self, most: int, *, array: bool = False, optional: bool = False, apart: str | None = None
+    ) -> tuple[Any, bytes]:
         """The body as JSON, and as it came. With `optional` an empty body is an empty object.
 
-        Raises UnsupportedMediaType, and what `body` and `strictjson.loads` raise.
+        `array` as for `body`, `apart` as for `strictjson.loads`. Raises UnsupportedMediaType, and what those two raise.
         """
         self.refuse_coding()
         typed = self.media_type() == "application/json"
@@ -119,11 +124,12 @@ class Request:
             return {}, raw
         if not typed:
             raise UnsupportedMediaType("send JSON: curl -H 'Content-Type: application/json'")
-        return strictjson.loads(raw), raw
+        return strictjson.loads(raw, apart=apart), raw
 
     def media_type(self) -> str:
         """The media type of the body, without parameters; empty if none is given."""
-        return (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+        value = self._by_name.get(b"content-type")
+        return "" if value is None else _media_type(value)
 
     def refuse_coding(self) -> None:
         """Raises UnsupportedMediaType for a compressed body: it may hide any size."""
@@ -137,7 +143,11 @@ class Request:
             return []
         try:
             return parse_qsl(
-                self.query.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=100
+                self.query.decode("ascii"),
+                keep_blank_values=True,
+                strict_parsing=True,
+                errors="strict",
+                max_num_fields=100,
             )
         except ValueError:
             raise BadRequest("the query is malformed") from None
@@ -151,3 +161,18 @@ class Request:
         if not (text.isascii() and text.isdigit()) or int(text[:20]) < least:
             raise BadRequest(f"{name} must be a whole number from {least}")
         return min(int(text[:20]), most)
+
+
+def _joined(headers: Headers) -> dict[bytes, bytes]:
+    """Headers by name; the values of several with one name joined (RFC 9110 section 5.3)."""
+    by_name = dict(headers)
+    if len(by_name) != len(headers):
+        by_name = {}
+        for name, value in headers:
+            by_name[name] = b"%s, %s" % (by_name[name], value) if name in by_name else value
+    return by_name
+
+
+@lru_cache(maxsize=256)
+def _media_type(value: bytes) -> str:
+    return value.decode("latin-1").partition(";")[0].strip().lower()

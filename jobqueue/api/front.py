@@ -1,5 +1,7 @@
-"""The two doors. Quart-Trio serves the whole table; before it stands an ASGI front for the few hot rows, which calls the
-same endpoints without what a framework adds to each request.
+"""The two doors, to the same endpoints.
+
+Quart-Trio serves the whole table; before it stands an ASGI front for the few hot rows, without what a framework adds to
+each request.
 """
 
 from __future__ import annotations
@@ -60,9 +62,7 @@ class Front:
                 return
         await self._framework(scope, receive, send)
 
-    async def _serve(
-        self, route: Route, params: Mapping[str, str], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _serve(self, route: Route, params: Mapping[str, str], scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(
             scope["method"],
             scope["path"],

@@ -7,6 +7,7 @@ answers only to names that no stranger can point at it (DNS rebinding).
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from jobqueue.api.exchange import Request
@@ -14,6 +15,7 @@ from jobqueue.api.parts import Parts
 from jobqueue.errors import CrossSite
 
 SAFE = frozenset({"GET", "HEAD"})
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 OWN_SITES = frozenset({"same-origin", "none"})  # "none": the user typed it in
 
 
@@ -26,12 +28,20 @@ def check(request: Request, parts: Parts) -> None:
         raise CrossSite("this request comes from another site")
     origin = request.header(b"origin")
     host = request.header(b"host") or ""
-    if origin is not None and origin != f"{request.scheme}://{host}":
+    if origin is not None and not _same_origin(origin, host):
         raise CrossSite("this request's Origin is not its Host")
     if parts.hosts is not None and not _ours(host, parts.hosts):
         raise CrossSite(f"an open server does not answer to the name {host}: see --hosts")
 
 
+def _same_origin(origin: str, host: str) -> bool:
+    """Whether the authorities are the same; a proxy that ends TLS leaves the scheme different from ours."""
+    scheme, _, authority = origin.lower().partition("://")
+    default = DEFAULT_PORTS.get(scheme)
+    return default is not None and authority.removesuffix(default) == host.lower().removesuffix(default)
+
+
+@lru_cache(maxsize=256)  # a server is asked under few names, and strangers' names may not fill the memory
 def _ours(host: str, hosts: frozenset[str]) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""

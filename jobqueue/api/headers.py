@@ -11,7 +11,8 @@ from jobqueue.rules.idempotency import IdempotencyKey
 from jobqueue.wire import NO_TRACE, Trace
 
 KEY_MOST = 255
-TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_REST = "-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"  # trace id, parent id, flags
+TRACE_PARENT = re.compile(f"00{_REST}|(?!00|ff)[0-9a-f]{{2}}{_REST}(?:-.{{0,200}})?")
 TRACE_STATE_MOST = 512
 
 

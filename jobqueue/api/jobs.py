@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 import trio
 
 from jobqueue import wire
 from jobqueue.api import bulk
-from jobqueue.api.exchange import NO_STORE, Request, Response, json_response
+from jobqueue.api.exchange import Request, Response, json_response
 from jobqueue.api.headers import etag_matches, idempotency_key, preferred_wait, trace_context
 from jobqueue.api.parts import WAIT_MOST_SECONDS, Parts
-from jobqueue.errors import BadRequest, Fault, Invalid, JobQueueError, NotFound, UnsupportedMediaType
+from jobqueue.errors import (
+    BadRequest,
+    Fault,
+    Invalid,
+    JobQueueError,
+    NotFound,
+    Overloaded,
+    StoreUnavailable,
+    UnsupportedMediaType,
+)
 from jobqueue.job import Draft, Job, Status
+from jobqueue.mailbox import Closed
 from jobqueue.rules.idempotency import Accepted
 
 ID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -26,12 +37,12 @@ async def submit(request: Request, parts: Parts) -> Response:
         return await bulk.submit_lines(request, parts)
     if request.media_type() != "application/json":
         raise UnsupportedMediaType("send JSON: curl -H 'Content-Type: application/json' (or application/x-ndjson)")
-    said, raw = await request.json(parts.max_body, array=True)
+    said, raw = await request.json(parts.max_body, array=True, apart="payload")
     key = idempotency_key(request, "/jobs", raw)
     trace = trace_context(request)
     now = parts.now()
     if isinstance(said, list):
-        return _accepted_array(await parts.state.submit(_drafts(said, parts, trace), key))
+        return await _answer_array(parts, await parts.state.submit(_drafts(said, parts, trace), key))
     accepted = await parts.state.submit((wire.draft(said, now, parts.defaults, trace),), key)
     return await _answer_one(request, parts, accepted)
 
@@ -50,8 +61,11 @@ def _drafts(said: list[object], parts: Parts, trace: wire.Trace) -> list[Draft]:
     return drafts
 
 
-def _accepted_array(accepted: Accepted) -> Response:
-    body = wire.encode({"jobs": [wire.fields(job) for job in accepted.jobs]})
+async def _answer_array(parts: Parts, accepted: Accepted) -> Response:
+    jobs: Sequence[Job] = accepted.jobs
+    if accepted.replayed:
+        jobs = [await parts.reads.job(job.id) for job in jobs]
+    body = wire.encode({"jobs": [wire.fields(job) for job in jobs]})
     return json_response(body, 201, replayed(accepted))
 
 
@@ -68,7 +82,12 @@ async def _answer_one(request: Request, parts: Parts, accepted: Accepted) -> Res
         if accepted.replayed:
             job = await parts.reads.job(job.id)
         return json_response(wire.job_json(job), 201, headers)
-    job = await wait_for_end(parts, job.id, wanted)
+    try:
+        job = await wait_for_end(parts, job.id, wanted)
+    except (Overloaded, StoreUnavailable, Closed):
+        if accepted.replayed:
+            raise
+        # it was accepted, so no answer may say that it was not
     applied = (b"preference-applied", f"wait={wanted}".encode())
     return json_response(wire.job_json(job), 200 if job.status.ended else 202, (*headers, applied))
 
@@ -105,7 +124,7 @@ async def get(request: Request, parts: Parts) -> Response:
     body = wire.job_json(job) if names is None else wire.encode(wire.chosen(job, names))
     etag = b'"' + hashlib.blake2b(body, digest_size=12).hexdigest().encode() + b'"'
     if etag_matches(request.header(b"if-none-match"), etag.decode()):
-        return Response(304, headers=((b"etag", etag), NO_STORE))
+        return Response(304, headers=((b"etag", etag), REVALIDATE))
     return Response(200, body, (JSON, (b"etag", etag), REVALIDATE))
 
 
@@ -150,8 +169,7 @@ async def no_fields(request: Request, parts: Parts) -> None:
     if not isinstance(said, dict):
         raise Invalid("expected an object", faults=(Fault("", "expected an object"),))
     if said:
-        faults = tuple(Fault(f"/{name}", "is not a field here") for name in said)
-        raise Invalid("this takes no fields", faults=faults)
+        raise wire.no_fields([(name,) for name in said][: wire.UNKNOWN_MOST])
 
 
 async def attempts(request: Request, parts: Parts) -> Response:

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from urllib.parse import urlencode
 
 import msgspec

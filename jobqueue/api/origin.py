@@ -12,7 +12,7 @@ from jobqueue.api.headers import idempotency_key, trace_context
 from jobqueue.api.jobs import ID, replayed
 from jobqueue.api.parts import Parts
 from jobqueue.clock import iso
-from jobqueue.errors import BadRequest, InvalidJson, JobQueueError, NotFound, Removed
+from jobqueue.errors import BadRequest, InvalidJson, JobQueueError, NotFound, Removed, TooDeep
 from jobqueue.job import DEFAULT_OPTIONS, Draft, Status
 
 ONE_TRY = msgspec.structs.replace(DEFAULT_OPTIONS, max_attempts=1)
@@ -26,7 +26,7 @@ async def submit(request: Request, parts: Parts) -> Response:
     key = idempotency_key(request, "/submit", raw)
     try:
         payload = strictjson.dumps(_payload(strictjson.loads(raw)))
-    except InvalidJson:
+    except (InvalidJson, TooDeep):
         raise
     except JobQueueError as error:
         raise BadRequest(error.detail) from error

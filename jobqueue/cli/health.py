@@ -15,11 +15,13 @@ TIMEOUT_SECONDS = 5
 
 
 @click.command()
-@click.option("--url", metavar="URL", envvar="JOBQUEUE_URL", help="The server.  [as JOBQUEUE_HOST and JOBQUEUE_PORT say]")
+@click.option(
+    "--url", metavar="URL", envvar="JOBQUEUE_URL", help="The server.  [as JOBQUEUE_HOST and JOBQUEUE_PORT say]"
+)
 def health(url: str | None) -> int:
     """Ask a server whether it is alive: exit code 0, 1 if it is not well, 3 if none was reached."""
     try:
-        status = _ask(url)
+        status = _ask(_connection(url))
     except (OSError, http.client.HTTPException) as error:
         click.echo(f"jobqueue: no server reached ({error})", err=True)
         return EXIT_UNREACHED
@@ -30,8 +32,7 @@ def health(url: str | None) -> int:
     return 0
 
 
-def _ask(url: str | None) -> int:
-    connection = _connection(url)
+def _ask(connection: http.client.HTTPConnection) -> int:
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status
@@ -48,12 +49,24 @@ def _connection(url: str | None) -> http.client.HTTPConnection:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - where to ask, not where to bind
         port = os.environ.get("JOBQUEUE_PORT") or os.environ.get("PORT") or "8080"
         url = f"{'https' if os.environ.get('JOBQUEUE_TLS_CERT') else 'http'}://{host}:{port}"
-    parts = urlsplit(url)
-    if parts.scheme == "https":
+    scheme, name, number = _parse(url)
+    if scheme == "https":
         # whether it is alive, not who it is: a certificate for the public name would not fit the loopback address
         context = ssl._create_unverified_context()  # noqa: S323, SLF001
-        return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS, context=context)
-    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+        return http.client.HTTPSConnection(name, number, timeout=TIMEOUT_SECONDS, context=context)
+    return http.client.HTTPConnection(name, number, timeout=TIMEOUT_SECONDS)
+
+
+def _parse(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port. Raises UsageError."""
+    try:
+        parts = urlsplit(url)
+        name, number = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError as error:
+        raise click.UsageError(f"{url!r} is no URL of a server: {error}") from None
+    if parts.scheme not in ("http", "https") or not name:
+        raise click.UsageError(f"{url!r} is no URL of a server, which is like http://127.0.0.1:8080")
+    return parts.scheme, name, number
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -44,7 +44,7 @@ def serve(config: str | None, **flags: Any) -> int:
     logs.configure(settings.log_format, settings.log_level)
     try:
         return trio.run(server.run, settings)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever ends the program becomes its exit code
         startup = server.startup_error(error)
         if startup is not None:
             raise startup from None

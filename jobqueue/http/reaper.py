@@ -77,10 +77,11 @@ class Since:
 class Chart:
     """The reaper's notes on one connection."""
 
-    __slots__ = ("_content", "_last_look", "_stage", "_waited", "_waiting", "_write", "age", "ended")
+    __slots__ = ("_content", "_last_look", "_stage", "_waited", "_waiting", "_write", "age", "ended", "silence")
 
     def __init__(self) -> None:
         self.age = 0.0  # of the present stage
+        self.silence = 0.0  # since the last content of a body came, or was first waited for
         self.ended = False  # by the reaper
         self._stage = Since()
         self._write = Since()
@@ -111,7 +112,7 @@ class Chart:
 
     def _body_is_slow(self, it: Watched, now: float, limits: Limits) -> bool:
         """Only the app's waits count: a body that nobody reads is not slow."""
-        silent = self._content.age((it.stage, it.waiting, it.request.received), now)
+        self.silence = self._content.age((it.stage, it.waiting, it.request.received), now)
         elapsed = now - self._last_look
         if not self.age:
             self._waited = 0.0
@@ -122,7 +123,7 @@ class Chart:
         if not it.waiting:
             return False
         if it.request.streamed:
-            return silent >= limits.stream_body_seconds
+            return self.silence >= limits.stream_body_seconds
         due = self._waited * limits.body_bytes_per_second
         return self._waited >= limits.body_seconds and it.request.received < due
 
@@ -158,9 +159,19 @@ class Reaper:
             cause = it.chart.judge(it, self._time, hub.limits, draining=hub.draining)
             if cause is not None:
                 self._end(it, cause)
-            elif it.phase is Phase.BUSY and it.chart.age and it.request.complete and it.fd >= 0:
+            elif it.fd >= 0 and self._may_be_left(it):
                 left_alone[it.fd] = it
         self._end_abandoned(left_alone)
+
+    def _may_be_left(self, it: Watched) -> bool:
+        """The app has been at work for a tick, and the end of the client's bytes would tell it nothing.
+
+        A client may close its half when its whole body is sent, and the app may read that later: not at once gone.
+        """
+        if it.phase is not Phase.BUSY or not it.chart.age:
+            return False
+        unread = not it.waiting and it.chart.silence >= self._hub.limits.body_seconds
+        return it.request.complete or unread
 
     def _end_abandoned(self, suspects: dict[int, Watched]) -> None:
         """Cut those whose client left. A half-closed client gets an answer that takes no longer than a tick."""

@@ -10,8 +10,11 @@ jobs none goes before the others: chance picks the first, then they take turns.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +25,7 @@ from jobqueue.rules.lifecycle import Times
 from jobqueue.rules.table import Table
 
 ALL_QUEUES = ("*",)
+STEP = 1.0  # what a claim moves a lane's turn on by: 1 / weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,7 @@ def claim(table: Table, wants: Sequence[Want], node: Node, times: Times) -> Clai
         if suspect is not None:
             taken.append((suspect,))
         elif free:
-            picked = _pick(table, want, times)
-            jobs = tuple(
-                lifecycle.start(table, job, worker, times, alone=False)
-                for worker, job in zip(want.workers, picked, strict=False)  # in this order, so that none is lost
-            )
+            jobs = _start(table, _pick(table, want, times), want, times)
             node = replace(node, running=node.running + len(jobs))
             taken.append(jobs)
         else:
@@ -101,7 +101,7 @@ def _suspect(table: Table, want: Want, node: Node, times: Times) -> tuple[Isolat
             return isolation, None, not isolation.holding(node.monotonic)
         lane = lanes[0]
         job = table.heads(lane.key, 1)[0]
-        table.serve(lane.key, lane.turn + 1)
+        table.serve(lane.key, lane.turn, lane.turn + STEP)
         job = lifecycle.start(table, job, want.workers[0], times, alone=True)
         return isolation.start(job.id, job.epoch, node.monotonic), job, False
     return isolation, None, True
@@ -111,56 +111,59 @@ def _queues(table: Table, want: Want) -> Sequence[str]:
     return table.queues() if want.queues == ALL_QUEUES else tuple(dict.fromkeys(want.queues))
 
 
-def _pick(table: Table, want: Want, times: Times) -> Iterator[Job]:
-    """The jobs to start, in order: one queue after the other in rounds, each by its own lanes."""
+class Pick(NamedTuple):
+    """A job to start, and the turn of its lane from which it is served."""
+
+    job: Job
+    began: float
+
+
+def _start(table: Table, picks: Sequence[Pick], want: Want, times: Times) -> tuple[Job, ...]:
+    """Start the picked jobs for the first workers, and move their lanes on."""
+    began: dict[LaneKey, float] = {}
+    jobs: list[Job] = []
+    for (job, turn), worker in zip(picks, want.workers, strict=False):
+        began[job.lane] = turn
+        jobs.append(lifecycle.start(table, job, worker, times, alone=False))
+    for lane, turn in began.items():
+        table.serve(lane, turn, turn + STEP)
+    return tuple(jobs)
+
+
+def _pick(table: Table, want: Want, times: Times) -> Sequence[Pick]:
+    """As many jobs as there are workers, in order: one queue after the other in rounds, each by its own lanes."""
     queues = [queue for queue in _queues(table, want) if table.count(queue, Status.QUEUED)]
     count = len(want.workers)
     if len(queues) == 1:
-        yield from _of_queue(table, queues[0], count)
-        return
+        return _of_queue(table, queues[0], count)
     first = int(times.chance() * len(queues))  # or a full queue would starve those behind it, one taker at a time
-    sources = [iter(_of_queue(table, queue, count)) for queue in queues[first:] + queues[:first]]
-    while sources:
-        for source in tuple(sources):
-            job = next(source, None)
-            if job is None:
-                sources.remove(source)
-            else:
-                yield job
+    sources = [_of_queue(table, queue, count) for queue in queues[first:] + queues[:first]]
+    rounds = zip_longest(*sources)
+    return [pick for picks in rounds for pick in picks if pick is not None][:count]
 
 
-def _of_queue(table: Table, queue: str, count: int) -> Iterator[Job]:
+def _of_queue(table: Table, queue: str, count: int) -> Sequence[Pick]:
     """Up to `count` jobs of a queue in the order in which they are to be served."""
     lanes = table.ready(queue, count)
-    if not lanes:
-        return
+    if len(lanes) == 1:
+        lane = lanes[0]
+        return [Pick(job, lane.turn + step * STEP) for step, job in enumerate(table.heads(lane.key, count))]
     order = _turns(lanes, count)
-    heads: dict[LaneKey, Iterator[Job]] = {}
-    amounts: dict[LaneKey, int] = {}
-    for key, _ in order:
-        amounts[key] = amounts.get(key, 0) + 1
-    for key, amount in amounts.items():
-        heads[key] = iter(table.heads(key, amount))
-    for key, turn in order:
-        job = next(heads[key], None)
-        if job is not None:
-            table.serve(key, turn)
-            yield job
+    amounts = Counter(key for key, _ in order)
+    heads = {key: iter(table.heads(key, amount)) for key, amount in amounts.items()}
+    return [Pick(job, turn) for key, turn in order if (job := next(heads[key], None)) is not None]
 
 
 def _turns(lanes: Sequence[Lane], count: int) -> list[tuple[LaneKey, float]]:
-    """Whose turn it is, `count` times: the lane, and its turn after it was served."""
+    """Whose turn it is, `count` times: the lane, and its turn then."""
     order: list[tuple[LaneKey, float]] = []
-    if len(lanes) == 1:
-        lane = lanes[0]
-        return [(lane.key, lane.turn + step) for step in range(1, min(count, lane.queued) + 1)]
     heap = [(-lane.key.priority, lane.turn, index, lane.queued) for index, lane in enumerate(lanes)]
     heapq.heapify(heap)
     while heap and len(order) < count:
         priority, turn, index, left = heap[0]
-        order.append((lanes[index].key, turn + 1.0))
+        order.append((lanes[index].key, turn))
         if left > 1:
-            heapq.heapreplace(heap, (priority, turn + 1.0, index, left - 1))
+            heapq.heapreplace(heap, (priority, turn + STEP, index, left - 1))
         else:
             heapq.heappop(heap)
     return order

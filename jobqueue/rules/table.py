@@ -31,6 +31,9 @@ LEGAL: dict[Status, frozenset[Status]] = {
 HALF_STEP = 0.5  # of a turn: a claim moves a lane's turn on by 1
 
 
+_LEGAL = tuple(tuple(after in LEGAL[before] for after in Status) for before in Status)  # hashing an enum is slow
+
+
 class IllegalMove(Exception):
     """A rule tried a transition that the table does not have."""
 
@@ -117,25 +120,37 @@ class Table:
     def add(self, job: Job) -> Job:
         """Accept a new job."""
         self.changes.jobs[job.id] = (None, job)
-        self._count(job, +1)
+        self._counts(job.queue)[job.status] += 1
+        if job.status is Status.QUEUED:
+            self._enter(self._edit(job.lane), job.status)
         return job
 
     def put(self, before: Job, after: Job) -> Job:
         """Replace `before`, as it now stands in the table, by `after`. Raises IllegalMove."""
-        if after.status not in LEGAL[before.status]:
+        if not _LEGAL[before.status][after.status]:
             raise IllegalMove(f"{before.status.name} -> {after.status.name} of {before.id}")
         jobs = self.changes.jobs
         change = jobs.get(before.id)
         jobs[before.id] = (before if change is None else change[0], after)
-        self._count(after, +1)  # first, so that a lane which only passes a job on is never seen idle
-        self._count(before, -1)
+        was, now = before.status, after.status
+        counts = self._counts(after.queue)
+        counts[now] += 1
+        counts[was] -= 1
+        into = None
+        if now is Status.QUEUED or now is Status.RUNNING:  # in before out: a lane that passes a job on is never idle
+            into = self._edit(after.lane)
+            self._enter(into, now)
+        if was is Status.QUEUED or was is Status.RUNNING:
+            if into is None or before.priority != after.priority or before.suspect != after.suspect:
+                into = self._edit(before.lane)
+            self._exit(into, was)
         return after
 
     def remove(self, job: Job) -> None:
         """Forget an ended job, but for its tombstone."""
         change = self.changes.jobs.get(job.id)
         self.changes.jobs[job.id] = (job if change is None else change[0], None)
-        self._count(job, -1)
+        self._counts(job.queue)[job.status] -= 1
 
     def record(self, attempt: AttemptRecord) -> None:
         """Keep an ended attempt in the job's history."""
@@ -217,13 +232,12 @@ class Table:
             jobs = sorted(jobs + own, key=_by_place)
         return jobs[:count]
 
-    def serve(self, lane: LaneKey, turn: float) -> None:
-        """Note that the lane was served up to `turn`; its priority's virtual time follows."""
-        edit = self._edit(lane)
+    def serve(self, lane: LaneKey, began: float, turn: float) -> None:
+        """Note that the lane was served, last from `began` to `turn`; its priority's virtual time follows."""
         if not lane.suspect:  # those go before all others, so their turns say nothing about the time of the rest
             band = (lane.queue, lane.priority)
-            self.changes.bands[band] = max(self.band(*band), edit.turn)
-        edit.turn = turn
+            self.changes.bands[band] = max(self.band(*band), began)
+        self._edit(lane).turn = turn
 
     def _edit(self, key: LaneKey) -> LaneEdit:
         edit = self.changes.lanes.get(key)
@@ -232,23 +246,26 @@ class Table:
             self.changes.lanes[key] = edit
         return edit
 
-    def _count(self, job: Job, step: int) -> None:
-        counts = self.changes.counts.get(job.queue)
+    def _counts(self, queue: str) -> list[int]:
+        counts = self.changes.counts.get(queue)
         if counts is None:
-            counts = self.changes.counts[job.queue] = [0] * len(Status)
-        status = job.status
-        counts[status] += step
-        if status is Status.QUEUED:
-            edit = self._edit(job.lane)
-            if step > 0 and not edit.queued:
-                # a lane that fills anew starts at the present turn: it neither starves nor has saved up
-                edit.turn = max(edit.turn, self.band(job.queue, job.priority))
-            edit.queued += step
-        elif status is Status.RUNNING:
-            edit = self._edit(job.lane)
-            edit.running += step
-        else:
+            counts = self.changes.counts[queue] = [0] * len(Status)
+        return counts
+
+    def _enter(self, edit: LaneEdit, status: Status) -> None:
+        if status is Status.RUNNING:
+            edit.running += 1
             return
+        if not edit.queued:
+            # a lane that fills anew starts at the present turn: it neither starves nor has saved up
+            edit.turn = max(edit.turn, self.band(edit.key.queue, edit.key.priority))
+        edit.queued += 1
+
+    def _exit(self, edit: LaneEdit, status: Status) -> None:
+        if status is Status.RUNNING:
+            edit.running -= 1
+        else:
+            edit.queued -= 1
         if edit.forgettable and not edit.key.suspect:
             self._leave(edit)
 

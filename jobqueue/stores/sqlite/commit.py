@@ -7,7 +7,7 @@ from typing import Any
 import apsw
 
 from jobqueue.clock import SECOND, Micros
-from jobqueue.job import Job, LaneKey
+from jobqueue.job import Job, LaneKey, Status
 from jobqueue.rules.changes import Changes
 from jobqueue.stores.contract import MOST_ATTEMPTS, MOST_LINES, MOST_TOMBSTONES, TOMBSTONE_SECONDS
 from jobqueue.stores.sqlite import codec
@@ -33,8 +33,11 @@ def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micr
     new_lanes = _lanes(connection, cache, changes)
 
     def lane(job: Job) -> int:
+        """The row of its lane, which only a queued job needs."""
+        if job.status is not Status.QUEUED:
+            return 0
         key = job.lane
-        return new_lanes[key] if key in new_lanes else rows.get(key, 0)
+        return new_lanes[key] if key in new_lanes else rows[key]
 
     added: list[Job] = []
     updates: list[tuple[Any, ...]] = []

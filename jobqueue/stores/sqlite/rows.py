@@ -46,6 +46,7 @@ class Cache:
             self.lanes[lane.key] = lane
             self.lane_rows[lane.key] = row
             self.last_lane_row = max(self.last_lane_row, row)
+        self.suspects = {key for key in self.lanes if key.suspect}
         for queue, priority, turn in connection.execute("SELECT queue, priority, turn FROM bands"):
             self.bands[queue, priority] = turn
         for queue, status, n in connection.execute("SELECT queue, status, n FROM counts"):
@@ -67,8 +68,11 @@ class Cache:
             if edit.forgettable:
                 self.lanes.pop(key, None)
                 self.lane_rows.pop(key, None)
+                self.suspects.discard(key)
             else:
                 self.lanes[key] = edit.lane()
+                if key.suspect:
+                    self.suspects.add(key)
         self.bands.update(changes.bands)
         for queue, deltas in changes.counts.items():
             counts = self.counts.get(queue)
@@ -124,7 +128,7 @@ class SqliteRows:
 
     def ready(self, queue: str, count: int, *, suspect: bool) -> Sequence[Lane]:
         """Lanes with queued jobs, in the order of service."""
-        if not self.count(queue, Status.QUEUED):
+        if not self.count(queue, Status.QUEUED) or (suspect and not self._cache.suspects):
             return ()
         return [_lane(row) for row in self._connection.execute(READY, (queue, int(suspect), count))]
 

@@ -139,6 +139,8 @@ def _check(connection: apsw.Connection, path: str) -> None:
         raise StartupError(
             f"store {path}: has schema version {version}, newer than this program's {len(MIGRATIONS)}", exit_code=74
         )
+    if connection.readonly("main"):
+        raise StartupError(f"store {path}: cannot be written", exit_code=74)
     # a large file would take too long: there every page is checked as it is used
     if not empty and Path(path).stat().st_size <= QUICK_CHECK_MOST_BYTES:
         found = connection.execute("PRAGMA quick_check(1)").get
@@ -185,7 +187,8 @@ class FileLock:
 
     def check(self) -> None:
         """Raises StartupError if the store was made, and is now empty."""
-        if os.fstat(self._file).st_size and self._store.exists() and not self._store.stat().st_size:
+        emptied = self._store.exists() and self._store.stat().st_size <= 1  # SQLite takes one byte for none
+        if emptied and os.fstat(self._file).st_size:
             raise StartupError(f"store {self._store}: is empty, but held a store: it is damaged", exit_code=74)
 
     def remember(self) -> None:

@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch
-from jobqueue.actors.state import State
+from jobqueue.actors.state_handle import State
 from jobqueue.actors.worker import Worker
 from jobqueue.child import Child
 from jobqueue.clock import World

@@ -7,6 +7,7 @@ process, since its state is unknown.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +21,8 @@ import trio
 from jobqueue.handlers import loading
 from jobqueue.actors.dispatcher import Dispatch, Dispatcher
 from jobqueue.actors.reader import Reader
-from jobqueue.actors.state import State, StateActor
+from jobqueue.actors.state import StateActor
+from jobqueue.actors.state_handle import State
 from jobqueue.api.front import Front
 from jobqueue.api.parts import Parts
 from jobqueue.clock import World, system_world
@@ -120,6 +122,7 @@ async def run(config: Config, world: World | None = None) -> int:
     with watching(config.grace) as stopping:
         async with assembled(config, world, store, handlers) as server, trio.open_nursery() as nursery:
             addresses = await nursery.start(_serve_http, server, config, world, counters, http_stop)
+            gc.freeze()  # what is alive now lives on: it need not be looked at in every collection
             _announce(config, store, addresses)
             await stopping.asked.wait()
             stuck = await _drain(config, server, stopping)

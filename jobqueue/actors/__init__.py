@@ -1,6 +1,7 @@
 """The actors, from the store up: each a task with one inbox, and a handle that callers see.
 
-state       the one owner of the job table: gathers, decides, commits, answers (commands.py: what it can be asked)
+state       the one owner of the job table: gathers, decides, commits, answers. `state_handle` is what others hold of it,
+            `commands` and `notes` what it can be asked, `batch` the decision, `memory` what it remembers
 reader      reads that decide nothing
 dispatcher  pairs takers with claimed jobs
 worker      runs handlers

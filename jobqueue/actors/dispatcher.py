@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from jobqueue.actors.commands import Order, Settled
-from jobqueue.actors.state import State
+from jobqueue.actors.state_handle import State
 from jobqueue.errors import JobQueueError
 from jobqueue.job import Ending, Job, Outcome
 from jobqueue.mailbox import Address, Closed, Inbox, Nudge, Orders, Reply, mailbox

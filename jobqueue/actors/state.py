@@ -13,28 +13,17 @@ from typing import Any
 
 import structlog
 
-from jobqueue.actors.commands import (
-    CANCEL,
-    DRAIN,
-    Cancel,
-    Command,
-    Order,
-    Report,
-    Retry,
-    Settled,
-    Submit,
-    SubmitEach,
-    Turn,
-    draining,
-)
+from jobqueue.actors.batch import Batch
+from jobqueue.actors.commands import CANCEL, DRAIN, Command, Report, Settled, Submit, SubmitEach, Turn, draining
 from jobqueue.actors.memory import Attempts, Rate, Waiters
+from jobqueue.actors.notes import NOTES, Drain, Look, Note, StopAll, Vitals, Watch
+from jobqueue.actors.state_handle import Message, State
 from jobqueue.clock import SECOND, Micros, World
 from jobqueue.errors import Internal, JobQueueError, StorageFull, StoreUnavailable
-from jobqueue.job import Draft, Ending, Error, Job, LogLine, Outcome, Progress, Reason, Status
-from jobqueue.mailbox import Address, Closed, Inbox, Nudge, Orders, Pending, Reply, mailbox, one_shot
-from jobqueue.rules import lifecycle, ripening
-from jobqueue.rules.admission import Node, Want
-from jobqueue.rules.idempotency import Accepted, IdempotencyKey
+from jobqueue.job import Ending, Error, Job, Outcome, Reason, Status
+from jobqueue.mailbox import Closed, Inbox, Nudge, Reply, mailbox, one_shot
+from jobqueue.rules import lifecycle
+from jobqueue.rules.admission import Node
 from jobqueue.rules.isolation import Isolation
 from jobqueue.rules.lifecycle import Limits, Times
 from jobqueue.rules.table import Changes, IllegalMove, Table
@@ -48,118 +37,8 @@ LOOK_SECONDS = 5.0  # how late a jump of the wall clock may be noticed
 AGAIN_SECONDS = 1.0  # between two tries to save results on a full disk
 RECOVER_MOST = 500
 LAST_WORDS_SECONDS = 0.5
-
-
-class Watch:
-    """Ask to be told when a job ends; a message that needs no store."""
-
-    __slots__ = ("id", "reply", "watcher")
-
-    def __init__(self, id: str, watcher: Reply[Job | None], reply: Reply[None]) -> None:
-        self.id = id
-        self.watcher = watcher
-        self.reply = reply
-
-
-class Drain:
-    """No longer ready; with `refuse` take nothing new any more, and tell all who wait."""
-
-    __slots__ = ("refuse", "reply")
-
-    def __init__(self, reply: Reply[None], *, refuse: bool) -> None:
-        self.refuse = refuse
-        self.reply = reply
-
-
-class StopAll:
-    """Order every running attempt to stop; with `give_back`, take the jobs back without waiting for it."""
-
-    __slots__ = ("give_back", "reply")
-
-    def __init__(self, reply: Reply[None], *, give_back: bool) -> None:
-        self.give_back = give_back
-        self.reply = reply
-
-
-class Vitals:
-    """How the actor does: for /readyz. stuck: attempts that did not end 10 s after they were told to."""
-
-    __slots__ = ("draining", "running", "store_failing", "stuck")
-
-    def __init__(self, *, running: int, stuck: int, draining: bool, store_failing: bool) -> None:
-        self.running = running
-        self.stuck = stuck
-        self.draining = draining
-        self.store_failing = store_failing
-
-
-class Look:
-    """Ask for the vitals."""
-
-    __slots__ = ("reply",)
-
-    def __init__(self, reply: Reply[Vitals]) -> None:
-        self.reply = reply
-
-
-Note = Watch | Drain | StopAll | Look
-Message = Command | Note
-
-
-class State:
-    """The handle: what others may ask of the state actor."""
-
-    __slots__ = ("_address",)
-
-    def __init__(self, address: Address[Message]) -> None:
-        self._address = address
-
-    async def submit(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Accepted:
-        """Accept drafts; answered after their commit. Raises QueueFull, KeyReuse, Draining, Overloaded, store errors."""
-        return await self._address.ask(lambda reply: Submit(drafts, key, reply), shed=True)
-
-    async def submit_each(
-        self, asked: Sequence[tuple[Draft, IdempotencyKey | None]]
-    ) -> Sequence[Accepted | JobQueueError]:
-        """Accept drafts each by itself, in order; what became of each. Raises Draining and store errors."""
-        return await self._address.ask(lambda reply: SubmitEach(asked, reply))
-
-    async def turn(
-        self, results: Sequence[Outcome], wants: Sequence[Want], orders: Sequence[Sequence[Orders[Order]]]
-    ) -> Settled:
-        """Hand results in and get claimed jobs: one commit for all."""
-        return await self._address.ask(lambda reply: Turn(results, wants, orders, reply))
-
-    async def cancel(self, id: str) -> Job:
-        """Cancel; the job as it is after the commit. Raises NotFound, BadState."""
-        return await self._address.ask(lambda reply: Cancel(id, reply))
-
-    async def retry(self, id: str) -> Job:
-        """Retry; the job after the commit. Raises NotFound, BadState."""
-        return await self._address.ask(lambda reply: Retry(id, reply))
-
-    async def report(self, id: str, epoch: int, progress: Progress | None, lines: Sequence[LogLine]) -> Job:
-        """Keep progress and log lines of a running attempt. Raises LeaseLost."""
-        return await self._address.ask(lambda reply: Report(id, epoch, progress, lines, reply))
-
-    async def watch(self, id: str) -> Pending[Job | None]:
-        """Where the job will arrive when it has ended, or None when the server drains. Look whether it has, after this."""
-        watcher: Reply[Job | None]
-        watcher, pending = one_shot()
-        await self._address.ask(lambda reply: Watch(id, watcher, reply), shed=True)
-        return pending
-
-    async def drain(self, *, refuse: bool) -> None:
-        """No longer be ready; with `refuse` also refuse submissions from now on, and answer those who wait."""
-        await self._address.ask(lambda reply: Drain(reply, refuse=refuse))
-
-    async def stop_all(self, *, give_back: bool = False) -> None:
-        """Order every running attempt to stop; with `give_back` its job is QUEUED again when this returns."""
-        await self._address.ask(lambda reply: StopAll(reply, give_back=give_back))
-
-    async def vitals(self) -> Vitals:
-        """How it does."""
-        return await self._address.ask(Look)
+SUBMISSIONS = (Submit, SubmitEach)
+HEAVY = (Submit, SubmitEach, Turn, Report)
 
 
 class StateActor:
@@ -231,9 +110,9 @@ class StateActor:
         commands: list[Command] = [*self._held]
         self._held = []
         for message in messages:
-            if isinstance(message, Watch | Drain | StopAll | Look):
+            if isinstance(message, NOTES):
                 commands += self._note(message)
-            elif self._refusing and isinstance(message, Submit | SubmitEach):
+            elif self._refusing and isinstance(message, SUBMISSIONS):
                 message.reply.fail(draining())
             else:
                 commands.append(message)
@@ -265,46 +144,22 @@ class StateActor:
             self._failing = False
             self._again = math.inf if not self._held else self._again
 
-    async def _apply(self, commands: list[Command]) -> None:
-        times = self._times()
-        ripe = self._ripe()
-        needs = Needs(most_due=ripening.MOST if ripe else 0)
-        for command in commands:
-            command.needs(needs)
-        if self._isolation.alone is not None:
-            needs.jobs.add(self._isolation.alone[0])
-        running = len(self._attempts)
-        isolation = self._isolation
-        monotonic = self._world.monotonic()
-
-        def decide(table: Table) -> tuple[list[Any], Changes, bool]:
-            more = ripening.ripen(table, times) if ripe else False
-            answers: list[Any] = []
-            for command in commands:
-                try:
-                    answers.append(command.decide(table, times))
-                except JobQueueError as error:
-                    answers.append(error)
-            after = isolation
-            for index, command in enumerate(commands):
-                if isinstance(command, Turn):
-                    left = running - sum(1 for fate in answers[index] if isinstance(fate, Job))
-                    claims = command.claim(table, Node(left, after, monotonic), times)
-                    after = claims.isolation
-                    answers[index] = Settled(answers[index], claims)
-            return answers, table.changes, more
-
-        answers, changes, more = await self._store.apply(needs, decide)
-        if ripe:
-            await self._due_again(at_once=more)
-        self._follow(changes, commands, answers)
+    async def _apply(self, commands: Sequence[Command]) -> None:
+        """Load, decide, commit; then the actor's own memory, then the answers."""
+        node = Node(len(self._attempts), self._isolation, self._world.monotonic())
+        batch = Batch(commands, self._times(), node, self._ripe())
+        answers, changes, more = await self._store.apply(batch.needs(), batch.decide)
+        self._follow(changes)
+        self._start(commands, answers)
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(answer, JobQueueError):
                 command.reply.fail(answer)
             else:
                 command.reply.send(answer)
+        if batch.ripe:
+            await self._due_again(at_once=more)
 
-    def _follow(self, changes: Changes, commands: Sequence[Command], answers: Sequence[Any]) -> None:
+    def _follow(self, changes: Changes) -> None:
         """Bring the actor's memory up to what was committed."""
         monotonic = self._world.monotonic()
         claimable = False
@@ -322,14 +177,18 @@ class StateActor:
             if after is not None and after.due_at is not None and (due is None or after.due_at < due):
                 due = after.due_at
         self._due = due
+        if claimable:
+            self._claimable.give()
+
+    def _start(self, commands: Sequence[Command], answers: Sequence[Any]) -> None:
+        """Remember the attempts that were claimed, and how their takers are given orders."""
+        monotonic = self._world.monotonic()
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(command, Turn):
                 self._isolate(answer.claims.isolation, monotonic)
                 for jobs, orders in zip(answer.claims.jobs, command.orders, strict=True):
                     for job, order in zip(jobs, orders, strict=False):
                         self._attempts.started(job, order, monotonic)
-        if claimable:
-            self._claimable.give()
 
     # -- what goes wrong
 
@@ -425,8 +284,12 @@ class StateActor:
         return self._due is not None and self._due <= self._world.now()
 
     async def _due_again(self, *, at_once: bool = False) -> None:
-        """Learn the next due moment from the store; what this batch adds is noted by `_follow`."""
-        self._due = self._world.now() if at_once else await self._store.next_due()
+        """Learn the next due moment from the store; what later batches add is noted by `_follow`."""
+        try:
+            self._due = self._world.now() if at_once else await self._store.next_due()
+        except StoreUnavailable as error:  # what was committed is answered: only ask again
+            log.error("store failing", detail=error.detail)
+            self._due = self._world.now() + SECOND
 
     def _time_out(self) -> None:
         monotonic = self._world.monotonic()
@@ -450,4 +313,4 @@ class StateActor:
 
 
 def _weigh(message: Message) -> int:
-    return message.weigh() if isinstance(message, Submit | SubmitEach | Turn | Report) else 1
+    return message.weigh() if isinstance(message, HEAVY) else 1

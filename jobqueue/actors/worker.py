@@ -12,7 +12,7 @@ import trio
 
 from jobqueue.actors.commands import CANCEL, DRAIN, TIMEOUT, Order
 from jobqueue.actors.dispatcher import Dispatch
-from jobqueue.actors.state import State
+from jobqueue.actors.state_handle import State
 from jobqueue.clock import SECOND, World
 from jobqueue.errors import JobQueueError
 from jobqueue.handlers import Context, Handlers, Processes, attempt

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from jobqueue.actors.reader import Reads
-from jobqueue.actors.state import State
+from jobqueue.actors.state_handle import State
 from jobqueue.clock import Micros
 from jobqueue.stores.contract import Engine
 from jobqueue.wire import Defaults

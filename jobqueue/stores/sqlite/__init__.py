@@ -83,11 +83,12 @@ class SqliteStore:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._read(self._reading.close)
-        await self._write(self._close)
-        self._read.close()
-        self._write.close()
-        self._lock.release()
+        with ExitStack() as rest:
+            rest.callback(self._lock.release)
+            rest.callback(self._write.close)
+            rest.callback(self._read.close)
+            await self._read(self._reading.close)
+            await self._write(self._close)
 
     def _open(self) -> tuple[apsw.Connection, Cache]:
         with schema.refusing(self._path):

@@ -105,6 +105,7 @@ def open_file(path: str, *, synchronous: str = "FULL", vfs: str | None = None) -
     connection.set_busy_timeout(5000)
     _check(connection, path)
     _settle(connection, path, synchronous)
+    _sync_folder(path)
     _migrate(connection)
     return connection
 
@@ -157,6 +158,15 @@ def _settle(connection: apsw.Connection, path: str, synchronous: str) -> None:
         found = connection.pragma(name)
         if found != value:
             raise StartupError(f"store {path}: {name} is {found}, but must be {value}", exit_code=74)
+
+
+def _sync_folder(path: str) -> None:
+    """Make the names of the file and its log safe. SQLite does the same, but lets an error of it pass."""
+    folder = os.open(Path(path).resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _migrate(connection: apsw.Connection) -> None:

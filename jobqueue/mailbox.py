@@ -25,10 +25,11 @@ class Closed(Exception):  # noqa: N818 - it names a state of the other side, not
 class Reply(Generic[T]):
     """The answering half of an ask: a one-shot that can neither wait nor raise towards the one who answers."""
 
-    __slots__ = ("_channel",)
+    __slots__ = ("_channel", "abandoned")
 
     def __init__(self, channel: trio.MemorySendChannel[Answer[T]]) -> None:
         self._channel: trio.MemorySendChannel[Answer[T]] | None = channel
+        self.abandoned = False  # the asker has left
 
     def send(self, value: T) -> bool:
         """Answer; False if the asker has left."""
@@ -37,10 +38,6 @@ class Reply(Generic[T]):
     def fail(self, error: Exception) -> bool:
         """Answer with an error, raised where the ask was awaited; False if the asker has left."""
         return self._put(Answer(None, error))
-
-    def abandoned(self) -> bool:
-        """Whether the asker has left, or has its answer."""
-        return self._channel is None or self._channel.statistics().open_receive_channels == 0
 
     def _put(self, answer: Answer[T]) -> bool:
         channel, self._channel = self._channel, None  # a second answer must never reach the channel's next asker
@@ -72,10 +69,11 @@ class Answer(Generic[T]):
 class Pending(Generic[T]):
     """The waiting half of an ask, for one who does something else first. Use it in a `with`."""
 
-    __slots__ = ("_channel",)
+    __slots__ = ("_channel", "_reply")
 
-    def __init__(self, channel: trio.MemoryReceiveChannel[Answer[T]]) -> None:
+    def __init__(self, channel: trio.MemoryReceiveChannel[Answer[T]], reply: Reply[T]) -> None:
         self._channel = channel
+        self._reply = reply
 
     async def get(self) -> T:
         """Wait for the answer. Raises what the actor answered with, or Closed."""
@@ -89,6 +87,7 @@ class Pending(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._reply.abandoned = True
         self._channel.close()
 
 
@@ -97,7 +96,8 @@ def one_shot() -> tuple[Reply[T], Pending[T]]:
     send: trio.MemorySendChannel[Answer[T]]
     receive: trio.MemoryReceiveChannel[Answer[T]]
     send, receive = trio.open_memory_channel(1)  # without [T]: at run time that would cost as much as the channel
-    return Reply(send), Pending(receive)
+    reply = Reply(send)
+    return reply, Pending(receive, reply)
 
 
 Line = tuple[trio.MemorySendChannel[Any], trio.MemoryReceiveChannel[Any]]
@@ -116,21 +116,27 @@ class Address(Generic[M]):
         self._channel = channel
         self._idle: list[Line] = []
 
-    async def ask(self, make: Callable[[Reply[T]], M], *, shed: bool = False) -> T:
+    async def ask(
+        self, make: Callable[[Reply[T]], M], *, shed: bool = False, late: Callable[[T], None] | None = None
+    ) -> T:
         """Send the message that `make` builds round a reply, and wait for that reply.
 
-        With `shed` a full inbox raises Overloaded at once instead of waiting (promise 5: never for results).
-        Raises Closed when the actor has stopped.
+        With `shed` a full inbox raises Overloaded at once instead of waiting (promise 5: never for results). `late` gets
+        an answer that came in the very moment in which the asker was cancelled. Raises Closed when the actor has stopped.
         """
         line: Line = self._idle.pop() if self._idle else trio.open_memory_channel(1)
+        reply: Reply[T] = Reply(line[0])
         answer: Answer[T] | None = None
         try:
-            await self.send(make(Reply(line[0])), shed=shed)
+            await self.send(make(reply), shed=shed)
             answer = await line[1].receive()
         finally:
             if answer is not None and len(self._idle) < IDLE_LINES:
                 self._idle.append(line)
             else:
+                reply.abandoned = True
+                if late is not None:
+                    _take_late(line[1], late)
                 line[1].close()
         return answer.unwrap()
 
@@ -145,11 +151,28 @@ class Address(Generic[M]):
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Closed from None
 
+    def post(self, message: M) -> bool:
+        """Put a message in if there is room; never waits."""
+        try:
+            self._channel.send_nowait(message)
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        return True
+
     async def _wait(self, message: M) -> None:
         try:
             await self._channel.send(message)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Closed from None
+
+
+def _take_late(channel: trio.MemoryReceiveChannel[Answer[T]], late: Callable[[T], None]) -> None:
+    try:
+        answer = channel.receive_nowait()
+    except (trio.WouldBlock, trio.EndOfChannel):
+        return
+    if answer.error is None:
+        late(answer.unwrap())
 
 
 class Inbox(Generic[M]):

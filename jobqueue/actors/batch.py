@@ -56,7 +56,7 @@ class Batch:
                 claims = command.claim(table, Node(left, isolation, self.node.monotonic), self.times)
                 isolation = claims.isolation
                 answers[index] = Settled(answers[index], claims)
-        return Decided(answers, table.changes, more)
+        return Decided(answers, table.changes, more or ripening.crowded(table, self.times))
 
     def _answer(self, table: Table, command: Command) -> Any:
         try:

@@ -56,7 +56,16 @@ class Close:
         self.reply = reply
 
 
-Message = Next | Claimable | Close
+class Returned:
+    """A job that was handed out, but not taken."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+Message = Next | Claimable | Close | Returned
 
 
 class Dispatch:
@@ -74,7 +83,12 @@ class Dispatch:
 
         Raises Closed when there will be none.
         """
-        return await self._address.ask(lambda reply: Next(worker, queues, orders, done, reply))
+        return await self._address.ask(lambda reply: Next(worker, queues, orders, done, reply), late=self._give_back)
+
+    def _give_back(self, job: Job) -> None:
+        """The taker left in the moment in which the job came."""
+        if not self._address.post(Returned(Outcome(job.id, job.epoch, Ending.RELEASED))):
+            log.error("a job that nobody took could not be given back", job=job.id)
 
     async def close(self) -> None:
         """Let every taker go, now and from now on."""
@@ -92,8 +106,10 @@ class Dispatcher:
         self._address, self._inbox = mailbox(INBOX)
         self.handle = Dispatch(self._address)
         self._takers: list[Next] = []
+        self._sweep_at = INBOX
         self._results: list[Outcome] = []
-        self._dry = False  # the last turn left takers waiting, and nothing has become claimable since
+        self._dry: set[tuple[str, ...]] = set()  # queues that had nothing left, and of which no news came since
+        self._hungry = False  # a taker waits of whom that is not known
         self._closed = False
 
     async def run(self) -> None:
@@ -104,12 +120,12 @@ class Dispatcher:
                 while True:
                     for message in await self._inbox.gather(until=math.inf, most=TURN_MOST, weigh=_one):
                         self._take_in(message)
-                    if self._results or (self._takers and not self._dry):
+                    while self._results or self._hungry:
                         await self._turn()
                     if self._closed:
                         self._let_go()
         finally:
-            left = [message for message in self._inbox.close() if not isinstance(message, Claimable)]
+            left = [message for message in self._inbox.close() if isinstance(message, Next | Close)]
             for message in (*self._takers, *left):
                 message.reply.fail(Closed())
 
@@ -125,16 +141,23 @@ class Dispatcher:
                 if message.done is not None:
                     self._results.append(message.done)
                 self._takers.append(message)
+                if len(self._takers) >= self._sweep_at:
+                    self._sweep()
+                self._hungry = self._hungry or message.queues not in self._dry
             case Claimable():
-                self._dry = False
+                self._dry.clear()
+                self._hungry = bool(self._takers)
+            case Returned():
+                self._results.append(message.outcome)
             case Close():
                 self._closed = True
                 message.reply.send(None)
 
     async def _turn(self) -> None:
         """One ask for all that waits; its answer goes to the takers, first come, first served."""
-        results = self._results
-        self._results = []
+        results, self._results = self._results, []
+        self._hungry = False
+        self._sweep()
         groups: dict[tuple[str, ...], list[Next]] = {}
         if not self._closed:
             for taker in self._takers:
@@ -143,21 +166,28 @@ class Dispatcher:
         orders = [[taker.orders for taker in takers] for takers in groups.values()]
         try:
             settled = await self._state.turn(results, wants, orders)
-        except JobQueueError as error:
+        except JobQueueError as error:  # only a store that failed for good: the process is about to end
             log.error("turn failed", detail=error.detail)
+            self._closed = True
             return
         self._hand_out(settled, tuple(groups.values()))
+
+    def _sweep(self) -> None:
+        """Forget the takers who have left."""
+        self._takers = [taker for taker in self._takers if not taker.reply.abandoned]
+        self._sweep_at = max(INBOX, 2 * len(self._takers))
 
     def _hand_out(self, settled: Settled, groups: Sequence[Sequence[Next]]) -> None:
         served: set[int] = set()
         for takers, jobs in zip(groups, settled.claims.jobs, strict=True):
+            if len(jobs) < len(takers):
+                self._dry.add(takers[0].queues)
             for taker, job in zip(takers, jobs, strict=False):
                 served.add(id(taker))
                 if not taker.reply.send(job):  # it left while we claimed for it
                     self._results.append(Outcome(job.id, job.epoch, Ending.RELEASED))
         if served:
             self._takers = [taker for taker in self._takers if id(taker) not in served]
-        self._dry = bool(self._takers)
 
     def _let_go(self) -> None:
         for taker in self._takers:

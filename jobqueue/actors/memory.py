@@ -122,7 +122,7 @@ class Waiters:
 
     def _sweep(self) -> None:
         for id, watchers in tuple(self._waiting.items()):
-            here = [watcher for watcher in watchers if not watcher.abandoned()]
+            here = [watcher for watcher in watchers if not watcher.abandoned]
             self._count -= len(watchers) - len(here)
             if here:
                 self._waiting[id] = here

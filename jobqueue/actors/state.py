@@ -62,7 +62,7 @@ class StateActor:
         self._refusing = False
         self._failing = False
         self._held: list[Turn] = []  # results that a full disk did not take yet
-        self._again = math.inf
+        self._again = 0.0  # before this moment the store is not tried again for what can wait
 
     async def run(self) -> None:
         """Serve until cancelled. Raises StoreFailed when the store can no longer be trusted."""
@@ -107,8 +107,7 @@ class StateActor:
     # -- one batch
 
     async def _serve(self, messages: Sequence[Message]) -> None:
-        commands: list[Command] = [*self._held]
-        self._held = []
+        commands: list[Command] = []
         for message in messages:
             if isinstance(message, NOTES):
                 commands += self._note(message)
@@ -117,21 +116,28 @@ class StateActor:
             else:
                 commands.append(message)
         self._time_out()
-        if commands or self._ripe():
-            await self._commit(commands)
+        held: list[Turn] = []
+        if self._held and self._world.monotonic() >= self._again:
+            held, self._held = self._held, []
+        try:
+            if held:  # by themselves: there may be room for results where there is none for submissions
+                await self._commit(held)
+            if commands or self._ripe():
+                await self._commit(commands)
+        except StoreFailed as failed:
+            for command in (*held, *self._held, *commands):  # whoever is answered already hears nothing of it
+                command.reply.fail(StoreUnavailable(failed.detail))
+            self._waiters.tell_all(None)
+            raise
 
-    async def _commit(self, commands: list[Command]) -> None:
+    async def _commit(self, commands: Sequence[Command]) -> None:
         """Apply the commands in one transaction; where one spoils it, each by itself."""
         try:
             await self._apply(commands)
-        except StorageFull as full:
-            self._hold(commands, full)
-        except StoreFailed as failed:
-            for command in commands:
-                command.reply.fail(StoreUnavailable(failed.detail))
+        except StoreFailed:
             raise
-        except StoreUnavailable as failed:
-            self._hold(commands, failed)
+        except (StorageFull, StoreUnavailable) as error:
+            await self._hold(commands, error)
         except Exception as error:
             if len(commands) > 1:
                 for command in commands:
@@ -142,7 +148,7 @@ class StateActor:
                 raise
         else:
             self._failing = False
-            self._again = math.inf if not self._held else self._again
+            self._again = 0.0
 
     async def _apply(self, commands: Sequence[Command]) -> None:
         """Load, decide, commit; then the actor's own memory, then the answers."""
@@ -156,7 +162,7 @@ class StateActor:
                 command.reply.fail(answer)
             else:
                 command.reply.send(answer)
-        if batch.ripe:
+        if batch.ripe or more:
             await self._due_again(at_once=more)
 
     def _follow(self, changes: Changes) -> None:
@@ -169,13 +175,16 @@ class StateActor:
                 claimable = claimable or self._quarantine_at < math.inf  # the node may be idle enough for a suspect
             if after is None or after.status.ended:
                 self._waiters.tell(id, after)
-                self._ended.count(monotonic)
+                if before is None or not before.status.ended:
+                    self._ended.count(monotonic)
             elif after.status is Status.QUEUED:
                 claimable = True
             elif after.cancel_requested_at is not None and after.status is Status.RUNNING:
                 self._attempts.stop(id, CANCEL, monotonic)
             if after is not None and after.due_at is not None and (due is None or after.due_at < due):
                 due = after.due_at
+        for record in changes.keys.values():
+            due = record.expires_at if due is None else min(due, record.expires_at)
         self._due = due
         if claimable:
             self._claimable.give()
@@ -192,17 +201,20 @@ class StateActor:
 
     # -- what goes wrong
 
-    def _hold(self, commands: Sequence[Command], error: JobQueueError) -> None:
+    async def _hold(self, commands: Sequence[Command], error: JobQueueError) -> None:
         """The store did not take the batch: those who ask are told, results are kept and tried again (promise 10)."""
         if not self._failing:
             log.error("store failing", detail=error.detail)
         self._failing = True
         self._again = self._world.monotonic() + AGAIN_SECONDS
+        turns = [command for command in commands if isinstance(command, Turn)]
         for command in commands:
-            if isinstance(command, Turn):
-                self._held.append(command)
-            else:
+            if not isinstance(command, Turn):
                 command.reply.fail(error)
+        if turns and len(turns) < len(commands):
+            await self._commit(turns)
+        else:
+            self._held += turns
 
     async def _offender(self, command: Command, error: Exception) -> None:
         """One command that cannot be carried out, by itself."""
@@ -215,8 +227,10 @@ class StateActor:
             for outcome in command.results:
                 fates += (await self._alone([outcome], command)).fates
             command.reply.send(Settled(fates, (await self._alone((), command)).claims))
-        except StorageFull as full:  # those already settled are refused as stale the next time
-            self._hold([command], full)
+        except StoreFailed:
+            raise
+        except (StorageFull, StoreUnavailable) as failed:  # what is settled already is refused as stale the next time
+            await self._hold([command], failed)
 
     async def _alone(self, results: Sequence[Outcome], turn: Turn) -> Settled:
         """One result of a turn that failed as a whole, or, without results, its claims. What cannot be stored fails."""
@@ -281,7 +295,8 @@ class StateActor:
         return Times(world.now(), world.chance, world.new_id, world.boot_id, self._limits, rate)
 
     def _ripe(self) -> bool:
-        return self._due is not None and self._due <= self._world.now()
+        due = self._due is not None and self._due <= self._world.now()
+        return due and self._world.monotonic() >= self._again
 
     async def _due_again(self, *, at_once: bool = False) -> None:
         """Learn the next due moment from the store; what later batches add is noted by `_follow`."""
@@ -306,9 +321,12 @@ class StateActor:
     def _wake_at(self) -> float:
         """The monotonic moment at which to look again, if no message comes before."""
         monotonic = self._world.monotonic()
-        wake = min(self._attempts.next_timeout(), self._again, self._quarantine_at)
+        wake = min(self._attempts.next_timeout(), self._quarantine_at)
+        if self._held:
+            wake = min(wake, self._again)
         if self._due is not None:
-            wake = min(wake, monotonic + max(0.0, (self._due - self._world.now()) / SECOND))
+            due = monotonic + max(0.0, (self._due - self._world.now()) / SECOND)
+            wake = min(wake, max(due, self._again))
         return min(wake, monotonic + LOOK_SECONDS)
 
 

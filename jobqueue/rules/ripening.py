@@ -13,6 +13,12 @@ from jobqueue.rules.table import Table
 MOST = 500  # jobs a batch, so that a flood of due jobs never holds up a submission for long
 
 
+def crowded(table: Table, times: Times) -> bool:
+    """Whether so many ended jobs are held that the longest ended should go before their time."""
+    most = times.limits.max_ended
+    return table.ended() > most + most // 100  # not one by one
+
+
 def ripen(table: Table, times: Times) -> bool:
     """Do what is due; True if there may be more of it."""
     moved = 0

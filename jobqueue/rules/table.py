@@ -68,6 +68,9 @@ class Rows(Protocol):
     def count(self, queue: str, status: Status) -> int:
         """How many jobs of the queue have the status."""
 
+    def ended(self) -> int:
+        """How many jobs of all queues have ended and are still held."""
+
     def due(self, now: Micros, count: int) -> Sequence[Job]:
         """Up to `count` jobs whose `due_at` has come: those that have not ended first, then the longest ended."""
 
@@ -198,6 +201,11 @@ class Table:
         """How many jobs of the queue have the status."""
         deltas = self.changes.counts.get(queue)
         return self._rows.count(queue, status) + (deltas[status] if deltas else 0)
+
+    def ended(self) -> int:
+        """How many ended jobs there are, in all queues."""
+        deltas = self.changes.counts.values()
+        return self._rows.ended() + sum(sum(counts[Status.DONE :]) for counts in deltas)
 
     def queues(self) -> list[str]:
         """The queues that may have queued jobs, in order of name."""

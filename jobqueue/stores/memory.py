@@ -246,6 +246,10 @@ class _Rows:
         counts = self._tables.counts.get(queue)
         return counts[status] if counts else 0
 
+    def ended(self) -> int:
+        """Ended jobs."""
+        return sum(sum(counts[Status.DONE :]) for counts in self._tables.counts.values())
+
     def due(self, now: Micros, count: int) -> Sequence[Job]:
         """What time changes."""
         self._require(count <= self._needs.most_due, "due jobs")

@@ -5,6 +5,7 @@ Nothing here stands in for code of ours: the actors are the real ones, on the me
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from tests.helpers import EPOCH, draft, new_id
 
 T = TypeVar("T")
 
+SCHEDULE = int(os.environ.get("SCHEDULE", "0"))  # another number finds other races
 HANG_SECONDS = 3 * 86_400  # of virtual time, which a test that waits for nothing gets through in a moment
 SPIN_LOOKS = 20_000  # at the clock, while it stands still
 
@@ -43,7 +45,13 @@ def on_virtual_time(test: Callable[[], Awaitable[None]], **_: Any) -> None:
         with trio.fail_after(HANG_SECONDS):
             await test()
 
+    schedule(SCHEDULE)
     trio.run(bounded, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def schedule(seed: int) -> None:
+    """Let Trio choose among tasks that are ready in an order of this seed: the same each time."""
+    trio._core._run._r.seed(seed)  # pytest-trio has made nothing else decide
 
 
 class Outside:
@@ -90,6 +98,7 @@ class Engine(MemoryStore):
     """The memory engine, which notes its commits, may hold one at a door, and may refuse one.
 
     fault: raises for changes that this engine is not to take. door: where a commit waits, once it is under way.
+    hops: how many rounds of the scheduler a commit takes.
     """
 
     clock: Callable[[], Micros]
@@ -100,6 +109,7 @@ class Engine(MemoryStore):
     fault: Callable[[Changes], None] = nothing
     due_fault: Callable[[], None] = lambda: None
     door: trio.Event | None = None
+    hops: Callable[[], int] = lambda: 1
 
     def __post_init__(self) -> None:
         super().__init__(self.clock)
@@ -113,7 +123,8 @@ class Engine(MemoryStore):
             with trio.CancelScope(shield=True):
                 if self.door is not None:
                     await self.door.wait()
-                await trio.lowlevel.checkpoint()
+                for _ in range(self.hops()):
+                    await trio.lowlevel.checkpoint()
             return await super().apply(needs, lambda table: self._decide(decide, table))
         finally:
             self.in_flight -= 1

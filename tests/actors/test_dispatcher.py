@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+
 import pytest
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch, Dispatcher
-from jobqueue.actors.state import State
+from jobqueue.actors.state_handle import State
+from jobqueue.errors import BadState
 from jobqueue.job import Ending, Job, Outcome, Status
 from jobqueue.mailbox import Closed, Nudge, Orders
 from jobqueue.server import running
-from tests.actors.kit import Call, Engine, add, claim, settle, settled, take
+from tests.actors.kit import Call, Engine, add, claim, schedule, settle, settled, take
 from tests.helpers import draft
 
 
@@ -90,9 +94,7 @@ async def test_a_job_is_handed_out_after_its_start_is_committed(
     assert engine.tables.jobs[(await call.wait()).id] == await call.wait()
 
 
-async def test_takers_of_different_queues_do_not_mix(
-    state: State, dispatch: Dispatch, nursery: trio.Nursery
-) -> None:
+async def test_takers_of_different_queues_do_not_mix(state: State, dispatch: Dispatch, nursery: trio.Nursery) -> None:
     """A taker gets jobs of the queues it named, one that named all gets any; who waits in vain blocks nobody."""
     (mails,) = await taking(dispatch, nursery, "mails", queue="mails")
     (anything,) = await taking(dispatch, nursery, "anything", queue="*")
@@ -204,6 +206,8 @@ async def test_a_taker_that_left_before_is_not_claimed_for(
     leaving.leave()
     await settled()
     await add(state)
+    await trio.sleep(1)
+    assert waiting.over
     job = await waiting.wait()
     assert (job.worker, job.epoch) == ("waiting", 1)
 
@@ -218,36 +222,22 @@ async def test_takers_that_come_and_go_are_forgotten(state: State, claimable: Nu
         assert len(dispatcher._takers) <= 1024
 
 
-@pytest.mark.parametrize("order", range(8))
+@pytest.mark.parametrize("seed", range(20))
 async def test_a_taker_that_leaves_as_its_job_arrives_loses_none(
-    engine: Engine, state: State, dispatch: Dispatch, nursery: trio.Nursery, order: int
+    engine: Engine, state: State, dispatch: Dispatch, nursery: trio.Nursery, seed: int
 ) -> None:
     """Whichever comes first in that moment, the leaving or the job: the job is taken or QUEUED again, never lost."""
-    engine.door = trio.Event()
-    await_job: list[Job] = []
-    scope = trio.CancelScope()
-
-    async def taker() -> None:
-        with scope:
-            await_job.append(await take(dispatch, "leaving"))
-
-    await add_behind_door(engine, state)
-    nursery.start_soon(taker)
-    await settled()
-    engine.door.set()
-    for _ in range(order):
-        await trio.lowlevel.checkpoint()
-    scope.cancel()
-    await trio.sleep(1)
-    if not await_job:
-        assert engine.only().status is Status.QUEUED
-
-
-async def add_behind_door(engine: Engine, state: State) -> None:
-    """A queued job, though the door is closed for what follows."""
-    door, engine.door = engine.door, None
     await add(state)
-    engine.door = door
+    engine.door = trio.Event()
+    call = Call(nursery, lambda: take(dispatch, "leaving"))
+    await settled()
+    schedule(seed)
+    engine.door.set()
+    for _ in range(seed % 6):
+        await trio.lowlevel.checkpoint()
+    call.leave()
+    await trio.sleep(1)
+    assert engine.only().status is (Status.RUNNING if call.over else Status.QUEUED)
 
 
 # -- close
@@ -290,9 +280,7 @@ async def test_close_during_a_turn_hands_out_what_it_claimed(
     assert job.status is Status.RUNNING
 
 
-async def test_the_end_of_the_dispatcher_lets_takers_go(
-    state: State, claimable: Nudge, nursery: trio.Nursery
-) -> None:
+async def test_the_end_of_the_dispatcher_lets_takers_go(state: State, claimable: Nudge, nursery: trio.Nursery) -> None:
     """When its task ends, those who waited and those who come are answered Closed."""
     with trio.CancelScope() as scope:
         async with running(Dispatcher(state, claimable)) as dispatch:
@@ -314,3 +302,51 @@ async def test_an_order_reaches_the_taker_of_the_claim(state: State, dispatch: D
     assert (order.id, order.epoch) == (job.id, job.epoch)  # type: ignore[attr-defined]
     await settle(state, job)
     assert not await claim(state)
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_no_job_and_no_taker_waits_for_the_other(
+    engine: Engine, state: State, dispatch: Dispatch, nursery: trio.Nursery, seed: int
+) -> None:
+    """Under any schedule of submissions, results, cancels, takers that come and takers that leave: when all have come
+    to rest, no job is QUEUED while a taker waits for it, and every job that RUNs is held by one."""
+    schedule(seed)
+    chance = random.Random(seed)  # noqa: S311
+    engine.hops = lambda: chance.randrange(1, 8)
+    held: dict[str, Job] = {}
+    waiting: set[tuple[str, int]] = set()
+
+    async def taker(queue: str, number: int) -> None:
+        outcome: Outcome | None = None
+        for _ in range(chance.randrange(1, 6)):
+            waiting.add((queue, number))
+            with trio.move_on_after(chance.choice([0.01, 0.5, 1e6])) as patience:
+                job = await take(dispatch, f"w{number}", outcome, queue)
+            waiting.discard((queue, number))
+            if patience.cancelled_caught:
+                outcome = None
+                continue
+            held[job.id] = job
+            await trio.sleep(chance.choice([0, 0, 0.01]))
+            del held[job.id]
+            outcome = Outcome(job.id, job.epoch, chance.choice([Ending.DONE, Ending.RELEASED]))
+        if outcome is not None:
+            await state.turn([outcome], (), ())
+
+    async def producer() -> None:
+        for _ in range(20):
+            jobs = await state.submit([draft(queue=chance.choice("ab")) for _ in range(chance.randrange(1, 4))])
+            await trio.sleep(chance.choice([0, 0, 0.01, 0.5]))
+            if chance.random() < 0.2:
+                with contextlib.suppress(BadState):
+                    await state.cancel(jobs.jobs[0].id)
+
+    for number in range(12):
+        nursery.start_soon(taker, chance.choice(["a", "b", "*"]), number)
+    for _ in range(3):
+        nursery.start_soon(producer)
+    await trio.sleep(1000)
+    queued = {job.queue for job in engine.tables.jobs.values() if job.status is Status.QUEUED}
+    assert not [taker for taker in waiting if taker[0] in queued or (taker[0] == "*" and queued)]
+    assert {job.id for job in engine.tables.jobs.values() if job.status is Status.RUNNING} == set(held)
+    nursery.cancel_scope.cancel()

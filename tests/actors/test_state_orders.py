@@ -251,7 +251,9 @@ async def test_work_that_does_not_end_is_stuck(state: State) -> None:
     assert (vitals.running, vitals.stuck) == (0, 0)
 
 
-async def test_what_frees_a_slot_nudges_nobody_for_nothing(state: State, claimable: Nudge, nursery: trio.Nursery) -> None:
+async def test_what_frees_a_slot_nudges_nobody_for_nothing(
+    state: State, claimable: Nudge, nursery: trio.Nursery
+) -> None:
     """The end of an attempt alone makes nothing claimable: no nudge."""
     job, _ = await started(state)
     await claimable.take()

@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch, Dispatcher
-from jobqueue.actors.state import RECOVER_MOST, State, StateActor
+from jobqueue.actors.state import RECOVER_MOST, StateActor
+from jobqueue.actors.state_handle import State
 from jobqueue.job import Ending, Job, Outcome, Reason, Status
 from jobqueue.mailbox import Nudge
 from jobqueue.rules.lifecycle import Limits
@@ -105,9 +106,7 @@ async def test_an_end_clears_a_suspect(engine: Engine, outside: Outside) -> None
     assert engine.only().crashes == 0
 
 
-async def test_nothing_runs_beside_a_suspect(
-    engine: Engine, outside: Outside, nursery: trio.Nursery
-) -> None:
+async def test_nothing_runs_beside_a_suspect(engine: Engine, outside: Outside, nursery: trio.Nursery) -> None:
     """While it runs, takers wait though jobs do; when it has ended they get them."""
     await suspect(engine, outside)
     claimable = Nudge()

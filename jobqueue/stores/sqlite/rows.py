@@ -51,6 +51,7 @@ class Cache:
             self.bands[queue, priority] = turn
         for queue, status, n in connection.execute("SELECT queue, status, n FROM counts"):
             self.counts.setdefault(queue, [0] * len(Status))[status] = n
+        self.ended = sum(sum(counts[Status.DONE :]) for counts in self.counts.values())
         self.seq = _last_seq(connection)
 
     def take(self, changes: Changes, new_lanes: dict[LaneKey, int]) -> None:
@@ -80,6 +81,7 @@ class Cache:
                 counts = self.counts[queue] = [0] * len(Status)
             for status, delta in enumerate(deltas):
                 counts[status] += delta
+            self.ended += sum(deltas[Status.DONE :])
 
 
 class SqliteRows:
@@ -146,6 +148,10 @@ class SqliteRows:
         counts = self._cache.counts.get(queue)
         return counts[status] if counts else 0
 
+    def ended(self) -> int:
+        """Ended jobs."""
+        return self._cache.ended
+
     def due(self, now: Micros, count: int) -> Sequence[Job]:
         """What time changes."""
         waking = self._jobs(WAKING, now, count)
@@ -153,7 +159,7 @@ class SqliteRows:
 
     def surplus(self, keep: int, count: int) -> Sequence[Job]:
         """Ended jobs that are too many."""
-        held = sum(sum(counts[Status.DONE :]) for counts in self._cache.counts.values())
+        held = self._cache.ended
         return () if held <= keep else self._jobs(LONGEST_ENDED, min(count, held - keep))
 
     def stale_keys(self, now: Micros, count: int) -> Sequence[KeyRecord]:

@@ -70,7 +70,6 @@ class Connection:
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "scheme": "https" if isinstance(stream, trio.SSLStream) else "http",
             "root_path": "",
-            "extensions": {},
             "client": None,
             "server": None,
             "state": {},
@@ -211,15 +210,20 @@ class Connection:
             "raw_path": request.raw_path,
             "query_string": request.query,
             "headers": request.headers,
+            "extensions": {},
             "state": {**self.scope_base["state"], "request_id": request_id},
         }
         try:
             await self._hub.app(scope, exchange.receive, exchange.send)
-            if not (exchange.ended or request.error or self._scope.cancel_called):
-                raise RuntimeError("the app returned without a whole answer")  # noqa: TRY301 - handled as any fault of the app
+            self._require_answer(exchange)
         except BaseException as error:  # noqa: BLE001 - keep_inside raises what must pass
             keep_inside(error, self._hub.counters, "request failed", request_id=request_id, path=request.path)
         return request.error
+
+    def _require_answer(self, exchange: Exchange) -> None:
+        """An app that returns has answered, unless the body never came or the client has left."""
+        if not (exchange.ended or self.request.error or self._scope.cancel_called):
+            raise RuntimeError("the app returned without a whole answer")
 
     async def _refuse(self, error: JobQueueError) -> None:
         """Answer what is no request, and close."""

@@ -127,7 +127,9 @@ class Exchange:
         if request.expects_continue and not self.started:
             request.expects_continue = False
             self._continued = trio.Event()
-            await self._wire.write(_CONTINUE)
-            self._continued.set()
-            self._continued = None
+            try:
+                await self._wire.write(_CONTINUE)
+            finally:
+                self._continued.set()
+                self._continued = None
         await self._wire.fill(request)

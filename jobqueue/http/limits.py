@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one server allows; the defaults are those of README, "Defaults and limits".
+    """What one server allows.
 
     A time is never cut short, and runs over by a few ticks at most.
     """

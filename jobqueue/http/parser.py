@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from typing import NoReturn
 
 from httptools import (
     HttpParserCallbackError,
@@ -77,10 +78,9 @@ class Parser:
         except HttpParserUpgrade as upgrade:
             rest = piece[upgrade.args[0] :]
             self._parse(self._head_without_upgrade() + rest)
-        except HttpParserCallbackError as error:
-            if not isinstance(error.__context__, JobQueueError):
-                raise
-            self._fail(error.__context__)
+        except HttpParserCallbackError:
+            if self.error is None:
+                raise  # a fault of ours
         except HttpParserError as error:
             self._fail(BadRequest(f"The request is not well-formed HTTP/1.1 ({error})."))
         if self._overhead > self._limits.max_head_bytes:  # a head, a chunk extension or trailers without end
@@ -127,7 +127,11 @@ class Parser:
         lines += [b"%s: %s" % header for header in message.headers if header[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
 
-    # What llhttp calls. An exception comes out of feed_data as the context of an HttpParserCallbackError.
+    # What llhttp calls. An exception there stops it; what comes out of feed_data then is an HttpParserCallbackError.
+
+    def _refuse(self, error: JobQueueError) -> NoReturn:
+        self._fail(error)
+        raise error
 
     def on_message_begin(self) -> None:
         """Begin another request."""
@@ -143,7 +147,7 @@ class Parser:
         message.target += url
         self._head_bytes += len(url)
         if len(message.target) > self._limits.max_target_bytes:
-            raise TargetTooLong(f"The request target is longer than {self._limits.max_target_bytes} bytes.")
+            self._refuse(TargetTooLong(f"The request target is longer than {self._limits.max_target_bytes} bytes."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one whole header; one that follows the head is a trailer, and never becomes a header."""
@@ -154,9 +158,8 @@ class Parser:
         self._head_bytes += len(name) + len(value) + _FIELD_OVERHEAD
         limits = self._limits
         if self._head_bytes > limits.max_head_bytes or len(message.headers) > limits.max_headers:
-            raise HeadersTooLarge(
-                f"The head of a request may have {limits.max_headers} headers and {limits.max_head_bytes} bytes."
-            )
+            most = f"{limits.max_headers} headers and {limits.max_head_bytes} bytes"
+            self._refuse(HeadersTooLarge(f"The head of a request may have {most}."))
 
     def on_headers_complete(self) -> None:
         """Check the head, and hand the request out."""
@@ -164,7 +167,10 @@ class Parser:
         message.version = self._llhttp.get_http_version()
         message.method = message.method or self._llhttp.get_method().decode()
         self._overhead = 0
-        check_head(message)
+        try:
+            check_head(message)
+        except JobQueueError as error:
+            self._refuse(error)
         if self._llhttp.should_upgrade():
             return  # it comes again, see _head_without_upgrade
         message.keep_alive = message.version == "1.1" and self._llhttp.should_keep_alive()

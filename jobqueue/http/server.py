@@ -10,7 +10,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import hypercorn.trio
 import hypercorn.trio.run
@@ -56,9 +56,8 @@ class _BoundConfig(Config):
         try:
             self.create_ssl_context()
         except OSError as error:
-            raise StartupError(
-                f"cannot use the certificate {certfile} with the key {keyfile}: {error.strerror or error}"
-            ) from error
+            reason = error.strerror or str(error)
+            raise StartupError(f"cannot use the certificate {certfile} with the key {keyfile}: {reason}") from error
 
     def create_sockets(self) -> Sockets:
         """Hypercorn's question for sockets to listen on."""
@@ -122,10 +121,7 @@ async def serve(  # noqa: PLR0913 - each is chosen by the caller alone
             async with trio.open_nursery() as nursery:
                 if not stock:
                     nursery.start_soon(Reaper(hub).run)
-                framework = cast("Any", app)  # its type of ASGI names every message
-                await hypercorn.trio.serve(
-                    framework, config, shutdown_trigger=stop, task_status=task_status, mode="asgi"
-                )
+                await hypercorn.trio.serve(app, config, shutdown_trigger=stop, task_status=task_status, mode="asgi")
                 nursery.cancel_scope.cancel()
 
 

@@ -17,7 +17,7 @@ from jobqueue.errors import JobQueueError
 from jobqueue.http.asgi import Message, Receive, Scope, Send
 from jobqueue.http.connection import serve_connection
 from jobqueue.http.hub import Hub
-from jobqueue.http.limits import Counters, Limits
+from jobqueue.http.limits import Cause, Counters, Limits
 from jobqueue.http.parser import Parser
 from jobqueue.http.reaper import Reaper
 from jobqueue.http.request import Request
@@ -159,6 +159,11 @@ async def connected(
         yield client
         nursery.cancel_scope.cancel()
     await trio.aclose_forcefully(ours)
+
+
+def assert_reaped(client: Client, cause: Cause) -> None:
+    """That the reaper ended one thing of it, for `cause`."""
+    assert {cause: count for cause, count in client.counters.reaped.items() if count} == {cause: 1}
 
 
 async def body_of(receive: Receive) -> bytes | None:

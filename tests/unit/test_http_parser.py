@@ -149,6 +149,14 @@ def test_an_upgrade_is_read_as_plain_http(protocol: bytes) -> None:
     assert content(first) == content(second) == smuggled
 
 
+def test_a_refusal_after_an_upgrade_is_one_of_ours() -> None:
+    """The head of an upgrade is read twice, and what is wrong behind it is still told."""
+    (first,), refusal = parse(head(b"Connection: upgrade", b"Upgrade: h2c") + head(host=b""))
+
+    assert first.complete
+    assert type(refusal) is BadRequest
+
+
 def test_pipelined_requests_are_parsed_a_few_at_a_time() -> None:
     """A client that sends two thousand at once makes the server hold bytes, not requests."""
     parser = Parser(Limits())
@@ -227,7 +235,10 @@ def test_it_does_not_matter_where_the_bytes_are_cut(wire: list[bytes], cuts: lis
     assert len(whole) == len(wire)
 
 
-@given(st.lists(st.one_of(messages(), st.binary(max_size=60)), max_size=4), st.integers(1, 64))
+bad = st.sampled_from([head(host=b""), head(b"Expect: x"), head(b"X: \0"), head(start=b"CONNECT a HTTP/1.1"), b"zz"])
+
+
+@given(st.lists(st.one_of(messages(), bad, st.binary(max_size=60)), max_size=4), st.integers(1, 500))
 def test_nothing_but_an_error_of_ours_comes_out(wire: list[bytes], size: int) -> None:
     """Whatever is sent, the parser answers with requests and at most one refusal."""
     data = b"".join(wire)

@@ -14,8 +14,17 @@ RUN pip --python /opt/jobqueue install --no-deps --no-build-isolation . \
 
 FROM python:3.13-slim
 COPY --from=build /opt/jobqueue /opt/jobqueue
+# Above a RUN: some engines take a LABEL from their cache although its argument has changed, none does so with a RUN.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
 # The one place that is written to; a new volume takes its owner from here.
 RUN install -d -m 0700 -o 10001 -g 10001 /data
+LABEL org.opencontainers.image.title="jobqueue" \
+      org.opencontainers.image.description="A job server driven by plain HTTP: one command, no broker, and no accepted job is lost." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="python:3.13-slim"
 ENV PATH=/opt/jobqueue/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1 \
     JOBQUEUE_HOST=0.0.0.0 JOBQUEUE_AUTH=open JOBQUEUE_STORE=sqlite:/data/jobqueue.db
@@ -27,12 +36,3 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["jobqueue", "health"]
 ENTRYPOINT ["jobqueue"]
 CMD ["serve"]
-# Last, because every commit changes them.
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="jobqueue" \
-      org.opencontainers.image.description="A job server driven by plain HTTP: one command, no broker, and no accepted job is lost." \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.base.name="python:3.13-slim"

@@ -140,6 +140,15 @@ class LogLine(msgspec.Struct, frozen=True):
     message: str
 
 
+class Line(NamedTuple):
+    """A line in the log of a job."""
+
+    seq: int
+    at: Micros
+    attempt: int
+    line: LogLine
+
+
 class Job(msgspec.Struct, frozen=True):
     """One accepted job, whole.
 

@@ -28,13 +28,13 @@ from jobqueue.api.parts import Parts
 from jobqueue.clock import World, system_world
 from jobqueue.config import Config
 from jobqueue.crew import Crew
-from jobqueue.errors import StartupError
+from jobqueue.errors import StartupError, StoreUnavailable
 from jobqueue.handlers import Handlers, builtins
 from jobqueue.http import Counters, Limits, serve
 from jobqueue.mailbox import Nudge
 from jobqueue.rules import lifecycle
 from jobqueue.signals import Stopping, watching
-from jobqueue.stores.contract import Store, StoreFailed
+from jobqueue.stores.contract import Store
 from jobqueue.stores.memory import MemoryStore
 from jobqueue.stores.sqlite import SqliteStore
 
@@ -125,12 +125,12 @@ async def run(config: Config, world: World | None = None) -> int:
             gc.freeze()  # what is alive now lives on: it need not be looked at in every collection
             _announce(config, store, addresses)
             await stopping.asked.wait()
-            stuck = await _drain(config, server, stopping)
+            all_left = await _drain(config, server, stopping)
             http_stop.set()
-            if stuck:  # work that does not end holds its nursery: leave it behind, its jobs are given back
+            if not all_left:  # work that does not end holds its nursery: its jobs are given back, leave it behind
                 await trio.sleep(HTTP_SECONDS)
                 await store.__aexit__()
-                _leave(stuck)
+                _leave()
     log.info("stopped")
     return EXIT_OK
 
@@ -171,8 +171,8 @@ def _announce(config: Config, store: Store, addresses: Sequence[str]) -> None:
         )
 
 
-async def _drain(config: Config, server: Server, stopping: Stopping) -> int:
-    """Stop working: running jobs have the grace, the rest is given back. How many workers are stuck in their work."""
+async def _drain(config: Config, server: Server, stopping: Stopping) -> bool:
+    """Stop working: running jobs have the grace, the rest is given back. Whether every worker has gone home."""
     log.info("draining", grace_seconds=config.grace)
     await server.state.drain(refuse=False)
     with trio.move_on_after(config.drain_delay):
@@ -188,7 +188,7 @@ async def _drain(config: Config, server: Server, stopping: Stopping) -> int:
     with trio.move_on_after(STOP_SECONDS):
         await server.crew.left.wait()
     await server.state.stop_all(give_back=True)
-    return (await server.state.vitals()).running if server.crew.left.is_set() else 1
+    return server.crew.left.is_set()
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
@@ -196,8 +196,8 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _leave(stuck: int) -> None:
-    log.warning("stuck", workers=stuck, detail="work that did not end was left behind; its jobs are queued again")
+def _leave() -> None:
+    log.warning("stuck", detail="work that did not end was left behind; its jobs are queued again")
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(EXIT_OK)
@@ -206,7 +206,7 @@ def _leave(stuck: int) -> None:
 def exit_code(error: BaseException) -> int:
     """The exit code for what ended the program, and a log of it (README, "Exit codes")."""
     for leaf in _leaves(error):
-        if isinstance(leaf, StoreFailed):
+        if isinstance(leaf, StoreUnavailable):  # StoreFailed, or what it was told to those who asked meanwhile
             log.critical("storage failed", detail=leaf.detail)
             return EXIT_STORAGE
     log.critical("failed", exc_info=error)

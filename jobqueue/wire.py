@@ -17,8 +17,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from jobqueue import strictjson
 from jobqueue.clock import SECOND, Micros, from_datetime, iso
 from jobqueue.errors import Fault, Invalid, InvalidText, JobQueueError, OutOfRange
-from jobqueue.job import DEFAULT_OPTIONS, AttemptRecord, Draft, Error, Job, Options, Progress, Retry
-from jobqueue.rules.table import Line
+from jobqueue.job import DEFAULT_OPTIONS, AttemptRecord, Draft, Error, Job, Line, Options, Progress, Retry
 
 NAME = r"^[A-Za-z0-9._:-]{1,64}(?!\n)$"  # `$` alone lets a line feed follow
 EARLIEST: Micros = 946_684_800 * SECOND  # 2000-01-01

@@ -9,12 +9,16 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from jobqueue.errors import JobQueueError, NotFound, Removed
+import structlog
+
+from jobqueue.errors import Internal, JobQueueError, NotFound, Removed
 from jobqueue.job import AttemptRecord, Job
 from jobqueue.mailbox import Address, Closed, Inbox, Reply, mailbox
 from jobqueue.rules.table import Line
 from jobqueue.stores.contract import Filter, Page, Store
 from jobqueue.stores.contract import Removed as Tombstone
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -105,6 +109,13 @@ class Reader:
             for get in gets:
                 get.reply.fail(error)
             return
+        except Exception as error:  # noqa: BLE001 - one request must not end the server
+            if len(gets) > 1:  # only one of them may be at fault
+                for get in gets:
+                    await self._get([get])
+            else:
+                _fail(gets[0], error)
+            return
         for get, job in zip(gets, found, strict=True):
             if job is None:
                 get.reply.fail(NotFound(f"no job {get.id}"))
@@ -118,6 +129,14 @@ class Reader:
             query.reply.send(await query.read(self._store))
         except JobQueueError as error:
             query.reply.fail(error)
+        except Exception as error:  # noqa: BLE001 - one request must not end the server
+            _fail(query, error)
+
+
+def _fail(message: Get | Query, error: Exception) -> None:
+    """A fault of ours, or of the engine: it costs one answer, not the server. A read leaves nothing behind."""
+    log.error("read failed", exc_info=error)
+    message.reply.fail(Internal())
 
 
 def _one(message: Get | Query) -> int:  # noqa: ARG001 - every message weighs the same

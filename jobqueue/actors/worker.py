@@ -47,6 +47,7 @@ class Worker:
         self._orders: Orders[Order] = Orders()
         self._job: Job | None = None
         self._scope = trio.CancelScope()
+        self._order: Order | None = None  # the last one that came
         self._ordered: str | None = None  # why the present attempt was told to end
 
     async def run(self) -> None:
@@ -68,6 +69,7 @@ class Worker:
         with self._cancellable() as scope:
             while not scope.cancel_called:
                 self._job = await self._dispatch.next(self._name, self._queues, self._orders, done)
+                self._obey()
                 done = await self._perform(self._job)
                 if self._ordered is None or done.ending is Ending.DONE:
                     self._job = None
@@ -93,11 +95,15 @@ class Worker:
 
     async def _listen(self) -> None:
         while True:
-            order = await self._orders.take()
-            job = self._job
-            if job is not None and (job.id, job.epoch) == (order.id, order.epoch):
-                self._ordered = order.why
-                self._scope.cancel()
+            self._order = await self._orders.take()
+            self._obey()
+
+    def _obey(self) -> None:
+        """End the present attempt if the last order is for it; the order may have come before the attempt did."""
+        job, order = self._job, self._order
+        if job is not None and order is not None and (job.id, job.epoch) == (order.id, order.epoch):
+            self._ordered = order.why
+            self._scope.cancel()
 
     async def _perform(self, job: Job) -> Outcome:
         """Run the attempt; when this returns, its work has ended."""

@@ -28,6 +28,8 @@ from jobqueue.errors import (
     RequestTimeout,
 )
 
+NOTHING = "there is nothing here"
+
 Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -60,6 +62,8 @@ class Front:
             if route is not None and (not params or params["id"]):
                 await self._serve(route, params, scope, receive, send)
                 return
+            if method != method.upper():  # to the framework `get` is GET; to HTTP it is unknown (RFC 9110 section 9.1)
+                scope = {**scope, "method": ""}
         await self._framework(scope, receive, send)
 
     async def _serve(self, route: Route, params: Mapping[str, str], scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,6 +131,8 @@ def quart_app(parts: Parts) -> QuartTrio:
 def _view(route: Route, parts: Parts) -> Callable[..., Awaitable[quart.Response]]:
     async def view(**params: str) -> quart.Response:
         request = _from_quart(params, parts)
+        if _scope()["path"].startswith("//"):  # the framework's table reads that as one slash
+            return await _to_quart(problems.problem(NotFound(NOTHING), request.request_id))
         try:
             response = await answer(route, request, parts)
         except ClientGone:
@@ -158,9 +164,12 @@ def _from_quart(params: Mapping[str, str], parts: Parts) -> Request:
     )
 
 
+def _scope() -> Scope:
+    return cast("Scope", quart.request.scope)
+
+
 def _request_id(parts: Parts) -> str:
-    scope: Scope = quart.request.scope  # type: ignore[assignment]  # Quart's type knows HTTP scopes only
-    return scope.get("state", {}).get("request_id") or parts.new_id()
+    return _scope().get("state", {}).get("request_id") or parts.new_id()
 
 
 async def _to_quart(response: Response) -> quart.Response:
@@ -195,4 +204,4 @@ def _translate(error: Exception) -> JobQueueError:
         return MethodNotAllowed(f"allowed here: {allow}", headers=(("allow", allow),))
     kinds: dict[int, type[JobQueueError]] = {404: NotFound, 408: RequestTimeout, 413: BodyTooLarge, 500: Internal}
     kind = kinds.get(error.code or 500, BadRequest)
-    return kind("there is nothing here" if kind is NotFound else "")
+    return kind(NOTHING if kind is NotFound else "")

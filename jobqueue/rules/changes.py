@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from jobqueue.clock import Micros
-from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, LogLine, Progress
+from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, Line, Progress
+
+__all__ = ["Changes", "KeyRecord", "LaneEdit", "Line"]
 
 
 class KeyRecord(msgspec.Struct, frozen=True):
@@ -18,15 +18,6 @@ class KeyRecord(msgspec.Struct, frozen=True):
     digest: bytes
     ids: tuple[str, ...]
     expires_at: Micros
-
-
-class Line(NamedTuple):
-    """One line of a job's log."""
-
-    seq: int
-    at: Micros
-    attempt: int
-    line: LogLine
 
 
 class LaneEdit:

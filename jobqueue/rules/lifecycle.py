@@ -13,9 +13,9 @@ import msgspec
 
 from jobqueue.clock import SECOND, Micros, micros
 from jobqueue.errors import BadState, LeaseLost, QueueFull, retry_after
-from jobqueue.job import AttemptRecord, Draft, Ending, Error, Job, LogLine, Outcome, Progress, Reason, Status
+from jobqueue.job import AttemptRecord, Draft, Ending, Error, Job, Line, LogLine, Outcome, Progress, Reason, Status
 from jobqueue.rules import retry as retry_rule
-from jobqueue.rules.table import Line, Table
+from jobqueue.rules.table import Table
 
 replace = msgspec.structs.replace
 

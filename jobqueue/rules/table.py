@@ -11,8 +11,8 @@ from typing import Protocol
 
 from jobqueue.clock import Micros
 from jobqueue.errors import NotFound, Removed
-from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, Progress, Status
-from jobqueue.rules.changes import Changes, KeyRecord, LaneEdit, Line
+from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, Line, Progress, Status
+from jobqueue.rules.changes import Changes, KeyRecord, LaneEdit
 
 __all__ = ["LEGAL", "Changes", "IllegalMove", "KeyRecord", "Line", "Rows", "Table"]
 

@@ -35,8 +35,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from jobqueue.clock import Micros
 from jobqueue.errors import StoreUnavailable
-from jobqueue.job import AttemptRecord, Job, LaneKey, Status
-from jobqueue.rules.changes import Line
+from jobqueue.job import AttemptRecord, Job, LaneKey, Line, Status
 from jobqueue.rules.table import Table
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ from typing import Self, TypeVar
 import msgspec
 
 from jobqueue.clock import SECOND, Micros
-from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, Progress, Status
-from jobqueue.rules.changes import Changes, KeyRecord, Line
+from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, Line, Progress, Status
+from jobqueue.rules.changes import Changes, KeyRecord
 from jobqueue.rules.table import Table
 from jobqueue.stores.contract import (
     MOST_ATTEMPTS,
@@ -248,7 +248,7 @@ class _Rows:
 
     def ended(self) -> int:
         """Ended jobs."""
-        return sum(sum(counts[Status.DONE :]) for counts in self._tables.counts.values())
+        return len(self._tables.fading)
 
     def due(self, now: Micros, count: int) -> Sequence[Job]:
         """What time changes."""
@@ -293,8 +293,7 @@ class _Rows:
         return jobs
 
     def _require_claim(self, queue: str) -> None:
-        claims = self._needs.claims
-        self._require(queue in claims or "*" in claims, f"claims of {queue}")
+        self._require({queue, "*"} & self._needs.claims.keys(), f"claims of {queue}")
 
     def _require(self, declared: object, what: str) -> None:
         if not declared:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 
@@ -12,7 +14,8 @@ from jobqueue.job import DEFAULT_OPTIONS, Ending, Job, LogLine, Outcome, Progres
 from jobqueue.mailbox import Nudge, Orders
 from jobqueue.rules.admission import Want
 from jobqueue.rules.idempotency import IdempotencyKey
-from tests.actors.kit import Call, Engine, add, claim, settle, settled
+from tests.actors.engine import Engine
+from tests.actors.kit import Call, add, claim, settle, settled
 from tests.helpers import EPOCH, draft, new_id
 
 
@@ -22,7 +25,7 @@ async def test_asks_that_wait_together_are_one_commit(engine: Engine, state: Sta
     calls = [Call(nursery, lambda: add(state))]
     await settled()
     for number in range(100):
-        nursery.start_soon(lambda number=number: add(state, payload=str(number)))
+        nursery.start_soon(partial(add, state, payload=str(number)))
         await settled()
     engine.door.set()
     await calls[0].wait()

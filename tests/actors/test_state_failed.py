@@ -11,7 +11,8 @@ from jobqueue.mailbox import Closed, Nudge
 from jobqueue.rules.changes import Changes
 from jobqueue.rules.lifecycle import Limits
 from jobqueue.stores.contract import RowRefused, StoreFailed
-from tests.actors.kit import Call, Engine, Outside, add, claim, raising, settled, turn
+from tests.actors.engine import Engine, Outside, raising
+from tests.actors.kit import Call, add, claim, settled, turn
 
 FULL = StorageFull("the disk is full; nothing was changed")
 

@@ -12,7 +12,8 @@ from jobqueue.mailbox import Orders
 from jobqueue.rules.admission import Want
 from jobqueue.rules.changes import Changes
 from jobqueue.stores.contract import RowRefused
-from tests.actors.kit import Call, Engine, add, claim, nothing, raising, refusing, settle, settled, turn
+from tests.actors.engine import Engine, nothing, raising, refusing
+from tests.actors.kit import Call, add, claim, settle, settled, turn
 from tests.helpers import draft
 
 BAD = '"bad"'

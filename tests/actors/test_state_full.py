@@ -8,7 +8,8 @@ import trio
 from jobqueue.actors.state_handle import State
 from jobqueue.errors import StorageFull
 from jobqueue.job import Status
-from tests.actors.kit import Call, Engine, add, claim, nothing, raising, refusing, settled, turn
+from tests.actors.engine import Engine, nothing, raising, refusing
+from tests.actors.kit import Call, add, claim, settled, turn
 from tests.helpers import draft
 
 BAD = '"bad"'
@@ -34,13 +35,11 @@ async def test_results_on_a_full_disk_are_kept(engine: Engine, state: State, nur
     engine.fault = raising(FULL)
     call = Call(nursery, turn(state, job))
     await trio.sleep(30)
-    assert not call.over
-    assert engine.only().status is Status.RUNNING
+    assert engine.statuses() == [Status.RUNNING]
     engine.fault = nothing
-    await trio.sleep(1)
-    assert call.over
-    assert engine.only().status is Status.DONE
     await call.wait()
+    assert call.at == pytest.approx(31, abs=1)
+    assert engine.statuses() == [Status.DONE]
 
 
 async def test_what_was_wanted_on_a_full_disk_is_claimed_after_it(

@@ -14,7 +14,8 @@ from jobqueue.rules.lifecycle import Limits
 from jobqueue.rules.table import Table
 from jobqueue.server import running
 from jobqueue.stores.contract import Needs
-from tests.actors.kit import Call, Engine, Outside, add, claim, serving, settle, settled, take
+from tests.actors.engine import Engine, Outside
+from tests.actors.kit import Call, add, claim, serving, settle, settled, take
 from tests.helpers import draft, planted
 
 

@@ -9,9 +9,22 @@ import trio
 
 from jobqueue.clock import SECOND
 from jobqueue.errors import BadState
-from jobqueue.job import AttemptRecord, Ending, Error, Job, LaneKey, LogLine, Options, Progress, Reason, Retry, Status
+from jobqueue.job import (
+    AttemptRecord,
+    Ending,
+    Error,
+    Job,
+    LaneKey,
+    Line,
+    LogLine,
+    Options,
+    Progress,
+    Reason,
+    Retry,
+    Status,
+)
 from jobqueue.rules import lifecycle
-from jobqueue.rules.changes import KeyRecord, Line
+from jobqueue.rules.changes import KeyRecord
 from jobqueue.rules.idempotency import IdempotencyKey
 from jobqueue.rules.lifecycle import Limits, Times, replace
 from jobqueue.rules.table import Table
@@ -310,7 +323,7 @@ async def test_filters(desk: Desk) -> None:
     await desk.add("b", queue="q", tags=("u",))
     desk.clock.advance(1)
     await desk.cancel(await desk.add("a", group="g"))
-    for wanted, seqs in [
+    cases: list[tuple[dict[str, Any], list[int]]] = [
         ({}, [3, 2, 1]),
         ({"queue": "q"}, [2, 1]),
         ({"kind": "a"}, [3, 1]),
@@ -324,7 +337,8 @@ async def test_filters(desk: Desk) -> None:
         ({"created_before": EPOCH + SECOND}, [1]),
         ({"queue": "q", "kind": "a", "tag": "u", "group": "g", "status": frozenset({Status.QUEUED})}, [1]),
         ({"queue": "q", "kind": "none"}, []),
-    ]:
+    ]
+    for wanted, seqs in cases:
         assert await page(desk, **wanted) == seqs, wanted
     assert await page(desk, before=3, limit=1, kind="a") == [1]
 
@@ -344,14 +358,16 @@ async def test_counts(desk: Desk) -> None:
 
 
 async def test_heads_and_ready(desk: Desk) -> None:
-    """Lanes come by priority, turn, group, suspects apart; the heads of a lane by place; both no more than asked for."""
+    """Lanes come by priority, turn, group, suspects apart; a lane's heads by place; both no more than asked for."""
     await desk.submit([draft(group="b"), draft(group="a"), draft(), draft(), draft(priority=9), draft(queue="other")])
     await desk.plant(planted(Status.QUEUED, crashes=2, seq=7, place=7))
 
     def rule(table: Table, _: Times) -> list[Any]:
         lanes = [lane.key for lane in table.ready("default", 9)]
         assert [lane.key for lane in table.ready("default", 2)] == lanes[:2]
-        assert [lane.key for lane in table.ready("default", 9, suspect=True)] == [LaneKey("default", 0, None, True)]
+        assert [lane.key for lane in table.ready("default", 9, suspect=True)] == [
+            LaneKey("default", 0, None, suspect=True)
+        ]
         heads = [job.seq for job in table.heads(LaneKey("default", 0, None), 9)]
         assert [job.seq for job in table.heads(LaneKey("default", 0, None), 1)] == heads[:1]
         return [[(key.priority, key.group) for key in lanes], heads, table.queues()]
@@ -374,7 +390,7 @@ async def test_turns_are_kept(desk: Desk) -> None:
 
 
 async def test_due(desk: Desk) -> None:
-    """Due are jobs whose moment has come: those that wait before those that ended, by moment, no more than asked for."""
+    """Due are jobs whose moment has come: those that wait before those that ended, by moment, at most so many."""
     desk.limits = Limits(retention=dict.fromkeys(Status, 1.0))
     await desk.cancel(await desk.add())
     await desk.submit([draft(delay=3), draft(delay=2), draft(delay=4), draft(expires_at=EPOCH + SECOND), draft()])
@@ -401,6 +417,21 @@ async def test_surplus(desk: Desk) -> None:
     assert await surplus(0, 2) == [3, 1]
 
 
+async def test_ended(desk: Desk) -> None:
+    """The ended jobs of all queues are counted, those of the batch included."""
+    jobs = (await desk.submit([draft(queue="a"), draft(queue="b"), draft()])).jobs
+    await desk.cancel(jobs[0])
+
+    def rule(table: Table, times: Times) -> list[int]:
+        before = table.ended()
+        lifecycle.cancel(table, jobs[1].id, times)
+        return [before, table.ended()]
+
+    assert await desk.do(rule, Needs(jobs={jobs[1].id})) == [1, 2]
+    await desk.remove(jobs[0])
+    assert await desk.do(lambda table, _: table.ended()) == 1
+
+
 async def test_next_due(desk: Desk) -> None:
     """The next due moment is the first of delays, expiries, retention and idempotency keys; None if there is none."""
     assert await desk.store.next_due() is None
@@ -417,7 +448,7 @@ async def test_next_due(desk: Desk) -> None:
 
 
 async def test_keys(desk: Desk) -> None:
-    """A key is found by its scope and name; a later binding replaces it; stale ones are named, and gone when dropped."""
+    """A key is found by its scope and name; a later binding replaces it; stale ones are gone when dropped."""
     records = [KeyRecord("s", f"k{n}", b"\x00\xff", (new_id(), new_id()), EPOCH + n) for n in range(3)]
     for record in records:
         await desk.do(lambda table, _, record=record: table.keep_key(record))  # type: ignore[misc]

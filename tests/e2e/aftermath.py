@@ -6,21 +6,30 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from jobqueue.job import Status
-from tests.e2e.callers import Told
+from tests.e2e.callers import ENDS, Told
 from tests.e2e.crash_handlers import Entry
+from tests.e2e.server_process import ServerProcess
 from tests.e2e.store_history import inconsistencies
+
+
+def end_all_jobs(server: ServerProcess) -> None:
+    """Wait for the end of each job that has none yet; suspects run one by one."""
+    while jobs := server.client.get("/jobs?status=QUEUED,RUNNING,SCHEDULED&limit=200").json()["items"]:
+        for job in jobs:
+            assert server.wait(job["id"])["status"] in ENDS
 
 
 def wrongs(store: Path, told: Told, journal: Sequence[Entry]) -> list[str]:
     """Everything that may not be."""
     connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        rows = connection.execute("SELECT lower(hex(id)), status, attempt, epoch FROM jobs").fetchall()
-        completions = dict(
+        rows: Any = connection.execute("SELECT lower(hex(id)), status, attempt, epoch FROM jobs").fetchall()
+        completions: Any = dict(
             connection.execute(
                 "SELECT lower(hex(id)), sum(ending = 'done') FROM attempts JOIN jobs USING(seq) GROUP BY seq"
             )

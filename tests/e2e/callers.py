@@ -11,7 +11,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 ENDS = ("DONE", "FAILED", "CANCELLED")
 ANSWER_SECONDS = 10.0
@@ -58,7 +58,7 @@ class Callers:
             for number in range(count)
         ]
 
-    def __enter__(self) -> Callers:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -177,9 +177,7 @@ class _Caller:
             self._callers.answered(life)
             return response
 
-    def _try(
-        self, method: str, path: str, body: Any, headers: dict[str, str]
-    ) -> tuple[tuple[int, Any], int]:
+    def _try(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[tuple[int, Any], int]:
         if self._connection is None:
             address, self._life = self._callers.where(self._life)
             self._connection = http.client.HTTPConnection(*address, timeout=ANSWER_SECONDS)

@@ -5,6 +5,7 @@ JOBQUEUE_TEST_JOURNAL names the file. Every line is one write to its end, so a k
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from jobqueue import Handlers
 from jobqueue.handlers import Context
 
 JOURNAL = "JOBQUEUE_TEST_JOURNAL"
+BEGAN = "a handler began"
+REGISTRY = "tests.e2e.crash_handlers:handlers"
 
 handlers = Handlers()
 
@@ -37,6 +40,12 @@ def _note(what: str, ctx: Context) -> None:
         os.close(journal)
 
 
+def _began(ctx: Context) -> None:
+    """Note it, and say so in the server's log, where a test can wait for it."""
+    _note("began", ctx)
+    os.write(2, json.dumps({"event": BEGAN, "id": ctx.id}).encode() + b"\n")
+
+
 def read_journal(path: Path) -> list[Entry]:
     """All entries, in order."""
     lines = path.read_text("ascii").splitlines() if path.exists() else []
@@ -45,8 +54,11 @@ def read_journal(path: Path) -> list[Entry]:
 
 @handlers.register("work")
 async def work(ctx: Context, payload: dict[str, Any]) -> dict[str, Any]:
-    """Take `seconds`; the result says which attempt it is of."""
-    _note("began", ctx)
+    """Take `seconds`; the result says which attempt it is of. With `say` its start can be waited for."""
+    if payload.get("say"):
+        _began(ctx)
+    else:
+        _note("began", ctx)
     await trio.sleep(payload.get("seconds", 0))
     _note("ended", ctx)
     return {"key": payload.get("key"), "epoch": ctx.epoch}
@@ -55,14 +67,14 @@ async def work(ctx: Context, payload: dict[str, Any]) -> dict[str, Any]:
 @handlers.register("wait")
 async def wait(ctx: Context, _payload: Any) -> None:
     """Wait until it is cancelled."""
-    _note("began", ctx)
+    _began(ctx)
     await trio.sleep_forever()
 
 
 @handlers.register("stuck")
 async def stuck(ctx: Context, _payload: Any) -> None:
     """Never end, whatever is asked."""
-    _note("began", ctx)
+    _began(ctx)
     with trio.CancelScope(shield=True):
         await trio.sleep_forever()
 
@@ -70,5 +82,5 @@ async def stuck(ctx: Context, _payload: Any) -> None:
 @handlers.register("block")
 async def block(ctx: Context, _payload: Any) -> None:
     """Hold the whole loop, as no handler should."""
-    _note("began", ctx)
+    _began(ctx)
     time.sleep(3600)  # noqa: ASYNC251

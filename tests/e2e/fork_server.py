@@ -1,7 +1,7 @@
 """Starts programs of ours by fork from a process that has imported them already: in milliseconds instead of a second.
 
-What runs is the program's own `main` in a process of its own, with its own arguments, folder, environment and output; so
-it can be killed, signalled and traced like any other. Used where a test starts hundreds of them.
+What runs is the program's own `main` in a process of its own, with its own arguments, folder, environment and output;
+so it can be killed, signalled and traced like any other. Used where a test starts hundreds of them.
 """
 
 from __future__ import annotations

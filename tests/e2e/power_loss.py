@@ -30,7 +30,9 @@ STRACE = ("strace", "--follow-forks", "--seccomp-bpf", "--decode-fds=path", "--s
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<rest>.*)")
 _CALL = re.compile(r"(?P<name>\w+)\((?P<args>.*)\) += (?P<result>-?\d+)(?:<.*>)?(?: .*)?$")
 _FD = re.compile(r"\d+<(?P<path>[^>]*)>")
-_WRITE = re.compile(r'\d+<(?P<path>[^>]*)>, "(?P<data>(?:[^"\\]|\\.)*)"(?P<cut>\.*), (?P<size>\d+)(?:, (?P<offset>\d+))?')
+_WRITE = re.compile(
+    r'\d+<(?P<path>[^>]*)>, "(?P<data>(?:[^"\\]|\\.)*)"(?P<cut>\.*), (?P<size>\d+)(?:, (?P<offset>\d+))?'
+)
 _PATH = re.compile(r'(?:[^,]*, )?"(?P<path>(?:[^"\\]|\\.)*)"')
 
 
@@ -102,16 +104,7 @@ def _read(name: str, arguments: str, folder: Path, answers: Path) -> Iterator[Ev
     """The event that a call is, if it is one."""
     match name:
         case "write" | "pwrite64":
-            written = _WRITE.fullmatch(arguments)
-            if written is None:
-                return
-            if written["path"] == str(answers):
-                yield Event("answer", data=_bytes(written["data"]))
-            elif name == "pwrite64" and _inside(written["path"], folder):
-                assert not written["cut"], "strace cut a write short"
-                yield Event("write", _name(written["path"]), int(written["offset"]), _bytes(written["data"]))
-            else:
-                assert not _inside(written["path"], folder), f"a write that is not understood: {arguments[:200]}"
+            yield from _written(arguments, folder, answers)
         case "ftruncate" if _inside(path := _of_fd(arguments), folder):
             yield Event("truncate", _name(path), int(arguments.rpartition(", ")[2]))
         case "fdatasync" | "fsync":
@@ -125,9 +118,21 @@ def _read(name: str, arguments: str, folder: Path, answers: Path) -> Iterator[Ev
         case "unlink" if _inside(path := _path(arguments), folder):
             yield Event("remove", _name(path))
         case "openat" | "unlink" | "ftruncate":
-            return
+            pass
         case _:  # nothing that would escape the model
             assert str(folder) not in arguments, f"a call that is not understood: {name}({arguments[:200]})"
+
+
+def _written(arguments: str, folder: Path, answers: Path) -> Iterator[Event]:
+    call = _WRITE.fullmatch(arguments)
+    path = call["path"] if call else _of_fd(arguments)
+    if call and path == str(answers):
+        yield Event("answer", data=_bytes(call["data"]))
+    elif _inside(path, folder):
+        assert call, f"a write that is not understood: {arguments[:200]}"
+        assert not call["cut"], "strace cut a write short"
+        assert call["offset"], "a write to where the file stands"
+        yield Event("write", _name(path), int(call["offset"]), _bytes(call["data"]))
 
 
 def _of_fd(arguments: str) -> str:
@@ -211,7 +216,7 @@ class Fate:
     """How one power cut treats what was not synced.
 
     keep: the chance of each piece. whole: writes are kept or lost whole, else each sector by itself. grown: a file
-    shows its new length though its content is lost. cut: the first so many pieces are kept, the rest lost by `keep`.
+    shows its new length though its content is lost. newest_only: all but the last few are lost.
     """
 
     chance: random.Random

@@ -30,12 +30,12 @@ class Process:
         assert self.code is not None
         return self.code
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """Send a signal; nothing if it has ended."""
         if self._pidfd is not None:
             signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self) -> int:
         """End it now, and wait."""
-        self.signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         return self.wait(10)

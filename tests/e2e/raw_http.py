@@ -1,32 +1,21 @@
-"""A client that says exactly the bytes it is told to, and a server process to say them to."""
+"""A client that says exactly the bytes it is told to, and reads what comes back as the standard library does."""
 
 from __future__ import annotations
 
 import http.client
 import io
 import json
-import os
-import re
 import select
-import signal
 import socket
 import struct
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self, cast
 
 PATIENCE_SECONDS = 20  # for what should happen at once; only a failing test waits so long
-ROOT = Path(__file__).parents[2]
-TOY = (sys.executable, "-m", "tests.e2e.toy_app")
 
 JSON = b"Content-Type: application/json\r\n"
 NDJSON = b"Content-Type: application/x-ndjson\r\n"
-
-Vitals = dict[str, int]
 
 
 def request(line: bytes, headers: bytes = b"", body: bytes = b"", host: bytes = b"Host: localhost\r\n") -> bytes:
@@ -34,9 +23,9 @@ def request(line: bytes, headers: bytes = b"", body: bytes = b"", host: bytes = 
     return line + b" HTTP/1.1\r\n" + host + headers + b"\r\n" + body
 
 
-def post(body: bytes, headers: bytes = JSON) -> bytes:
+def post(body: bytes, headers: bytes = JSON, path: bytes = b"/jobs") -> bytes:
     """A submission."""
-    return request(b"POST /jobs", headers + b"Content-Length: %d\r\n" % len(body), body)
+    return request(b"POST " + path, headers + b"Content-Length: %d\r\n" % len(body), body)
 
 
 class Answer(NamedTuple):
@@ -131,74 +120,6 @@ class Raw:
         poll.register(self.sock, select.POLLRDHUP)
         if not poll.poll(PATIENCE_SECONDS * 1000):
             raise TimeoutError
-
-
-class ServerProcess:
-    """A server started by a command that logs its address, and killed at the end of the `with`."""
-
-    def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        output = cast("io.BufferedReader", self._process.stdout)
-        found = None
-        while found is None:
-            line = output.readline()
-            if not line:
-                raise AssertionError("the server ended before it listened")
-            found = re.search(rb"http://127\.0\.0\.1:(\d+)", line)
-        self.port = int(found[1])
-        self.pid = self._process.pid
-        self._reading = threading.Thread(target=_read_over, args=(output,))
-        self._reading.start()
-
-    @property
-    def alive(self) -> bool:
-        """It has not ended."""
-        return self._process.poll() is None
-
-    def open_files(self) -> int:
-        """How many descriptors it holds."""
-        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
-
-    def connect(self, *, receive_buffer: int | None = None) -> Raw:
-        """A new connection."""
-        return Raw(self.port, receive_buffer=receive_buffer)
-
-    def ask(self, *parts: bytes) -> Answer:
-        """The answer on a connection of its own."""
-        with self.connect() as raw:
-            return raw.ask(*parts)
-
-    def terminate(self) -> None:
-        """Ask it to stop."""
-        self._process.send_signal(signal.SIGTERM)
-
-    def ended(self) -> int:
-        """Wait for its end; the exit code."""
-        return self._process.wait(PATIENCE_SECONDS)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._reading.join()
-
-
-def _read_over(output: io.BufferedReader) -> None:
-    """Take what a server logs, lest it wait for a full pipe."""
-    with output:
-        for line in output:
-            sys.stderr.write(line.decode(errors="replace"))  # pytest shows it where a test fails
-
-
-def vitals(server: ServerProcess) -> Vitals:
-    """Open files, tasks, connections and errors kept inside, seen over one connection."""
-    with server.connect() as raw:
-        found = raw.ask(request(b"GET /vitals")).json()
-        return {"files": server.open_files()} | {name: found[name] for name in ("tasks", "connections", "errors")}
 
 
 def eventually(true: Callable[[], bool]) -> bool:

@@ -1,15 +1,16 @@
 """A real server process for a test: started on a free port of the loopback address, asked over HTTP, ended by its pid.
 
-    with running_server("--workers", "2", store=f"sqlite:{tmp_path / 'jobs.db'}") as server:
-        job = server.post("/jobs", json={"kind": "simulate"}).json()
-        server.get(f"/jobs/{job['id']}?wait=10")
-        assert server.stop() == 0
+    with running_server(tmp_path, "--workers", "2") as server:
+        job = server.submit(kind="simulate")
+        assert server.wait(job["id"])["status"] == "DONE"
+        assert server.kill(signal.SIGTERM) == 0
 
 It starts as users start it, `python -m jobqueue serve`; or, where hundreds are needed, from a `ForkServer`.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -23,12 +24,15 @@ from typing import IO, Any
 
 import httpx
 
-from tests.e2e.fork_server import ROOT, ForkServer
+from tests.e2e.fork_server import ForkServer
 from tests.e2e.process import Process
 
+ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0  # a bound for half a second, on a busy machine
 STOP_SECONDS = 30.0
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 60.0
+STORE = "jobs.db"
+COMMAND = (sys.executable, "-m", "jobqueue")
 
 
 class Log:
@@ -72,8 +76,8 @@ class Log:
         return "\n".join(self.lines)
 
 
-class Server:
-    """A started server. `url` is known once it listens."""
+class ServerProcess:
+    """One life of the server. `url`, and all that uses it, waits until it listens."""
 
     def __init__(self, process: Process, log: Log) -> None:
         self.process = process
@@ -83,11 +87,11 @@ class Server:
     def pid(self) -> int:
         return self.process.pid
 
-    @property
+    @functools.cached_property
     def url(self) -> str:
-        """Where it listens, as it logged it; waits for that. Raises AssertionError if it never will."""
+        """Where it listens, as it logged it. Raises AssertionError if it never will."""
         line = self.log.wait("listening", START_SECONDS)
-        assert line is not None, f"the server did not start (exit code {self.process.wait(STOP_SECONDS)}):\n{self.log}"
+        assert line is not None, f"the server did not start (exit code {self.exit_code()}):\n{self.log}"
         return str(line["address"])
 
     @property
@@ -95,6 +99,11 @@ class Server:
         """The same for a socket."""
         url = httpx.URL(self.url)
         return url.host, url.port or 80
+
+    @functools.cached_property
+    def client(self) -> httpx.Client:
+        """A client that keeps its connections, until the server is done with."""
+        return httpx.Client(base_url=self.url, timeout=ANSWER_SECONDS, trust_env=False)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET, on a connection of its own."""
@@ -104,61 +113,82 @@ class Server:
         """POST, on a connection of its own."""
         return httpx.post(self.url + path, timeout=ANSWER_SECONDS, trust_env=False, **options)
 
-    def client(self) -> httpx.Client:
-        """A client that keeps its connections."""
-        return httpx.Client(base_url=self.url, timeout=ANSWER_SECONDS, trust_env=False)
+    def submit(self, **job: Any) -> dict[str, Any]:
+        """Submit one job; as it was accepted."""
+        answer = self.client.post("/jobs", json=job)
+        assert answer.status_code == 201, answer.text
+        accepted: dict[str, Any] = answer.json()
+        return accepted
 
-    def signal(self, number: int) -> None:
+    def wait(self, id: str, seconds: int = 30) -> dict[str, Any]:
+        """The job, once it has ended or the time is over."""
+        job: dict[str, Any] = self.client.get(f"/jobs/{id}", params={"wait": seconds}).json()
+        return job
+
+    def events(self) -> list[dict[str, Any]]:
+        """What it has logged."""
+        return list(self.log.entries())
+
+    def send(self, number: int) -> None:
         """Send a signal to it, and to nobody else."""
-        self.process.signal(number)
+        self.process.send(number)
 
-    def wait(self, seconds: float = STOP_SECONDS) -> int:
-        """Its exit code, as subprocess gives it."""
+    def exit_code(self, seconds: float = STOP_SECONDS) -> int:
+        """Its exit code once it has ended, as subprocess gives it: -9 for SIGKILL. Raises TimeoutError."""
         return self.process.wait(seconds)
 
-    def stop(self, seconds: float = STOP_SECONDS) -> int:
-        """SIGTERM, and its exit code."""
-        self.signal(signal.SIGTERM)
-        return self.wait(seconds)
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        self.send(number)
+        return self.exit_code()
+
+    def close(self) -> None:
+        """End it if it still runs."""
+        if "client" in self.__dict__:
+            self.client.close()
+        self.process.kill()
 
 
 @contextmanager
 def running_server(
+    folder: Path,
     *options: str,
-    store: str = "memory:",
     handlers: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    command: Sequence[str] = (),
     forks: ForkServer | None = None,
-    prefix: Sequence[str] = (),
-) -> Iterator[Server]:
-    """A server with these options, gone afterwards. It may not listen yet: `url` and what uses it wait for that.
+) -> Iterator[ServerProcess]:
+    """A server with its file in `folder`, gone afterwards.
 
-    handlers: registries, as `--handlers` has them. forks: start it from there. prefix: a command that starts it, such as
-    strace, where the pid is then that of the command.
+    handlers: registries, as `--handlers` has them. command: what to run in place of `python -m jobqueue`; the pid is
+    then that of the command. forks: start it from there.
     """
-    arguments = ["serve", "--port", "0", "--store", store, "--log-format", "json"]
+    arguments = ["serve", "--port", "0", "--log-format", "json", *options]
     arguments += [part for name in handlers for part in ("--handlers", name)]
-    arguments += options
+    if "--store" not in options:
+        arguments += ["--store", f"sqlite:{folder / STORE}"]
     read, write = os.pipe()
     try:
         if forks is None:
-            process = _start([*prefix, sys.executable, "-m", "jobqueue", *arguments], write, env or {})
+            process = _start([*(command or COMMAND), *arguments], write, env or {})
         else:
             process = forks.start(arguments, stdout=write, stderr=write, env=env)
     finally:
         os.close(write)
-    server = Server(process, Log(os.fdopen(read, encoding="utf-8", errors="replace")))
+    server = ServerProcess(process, Log(os.fdopen(read, encoding="utf-8", errors="replace")))
     try:
         yield server
     finally:
-        process.kill()
+        server.close()
+
+
+def server_forks() -> ForkServer:
+    """Where `running_server` may start servers by the hundred."""
+    return ForkServer("jobqueue.cli:main", "jobqueue.cli.serve", "jobqueue.server", "tests.e2e.crash_handlers")
 
 
 def _start(command: Sequence[str], output: int, env: Mapping[str, str]) -> Process:
-    started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, env=os.environ | env)
+    started = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, env={**os.environ, **env}
+    )
     return Process(started.pid, started.wait)
-
-
-def registry(file: str | Path) -> str:
-    """The name of the registry `handlers` in a module of tests/e2e."""
-    return f"tests.e2e.{Path(file).stem}:handlers"

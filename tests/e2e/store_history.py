@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -67,11 +68,11 @@ class History:
     running: dict[str, int] = field(default_factory=dict)
     known: list[str] = field(default_factory=list)
     keys: list[tuple[IdempotencyKey, tuple[Draft, ...]]] = field(default_factory=list)
-    isolation: Isolation = Isolation()
+    isolation: Isolation = field(default_factory=Isolation)
     batch: int = 0
 
     def __post_init__(self) -> None:
-        self.chance = random.Random(self.seed)  # noqa: S311 - a replay, no secret
+        self.chance = random.Random(self.seed)
 
     def times(self) -> Times:
         """What the rules of the next batch are told."""
@@ -88,7 +89,7 @@ class History:
         return await store.apply(ANYTHING, self._decide)
 
     def _decide(self, table: Table) -> Answer:
-        """What a batch of the state actor holds: submissions, results, wants, a cancel, a retry, the passing of time."""
+        """What a batch of the state actor holds: submissions, results, a cancel, a retry, wants, what time does."""
         times = self.times()
         keys = dict(self._submit(table, times) for _ in range(self.chance.randint(0, 3)))
         self._settle(table, times)
@@ -277,7 +278,7 @@ def _ends(
 
 
 async def _all_jobs(store: SqliteStore) -> dict[str, Job]:
-    rows = await store._read(lambda: store._reading.execute("SELECT id FROM jobs").fetchall())
+    rows: Any = await store._read(lambda: store._reading.execute("SELECT id FROM jobs").fetchall())
     found = await store.get([str(uuid.UUID(bytes=id)) for (id,) in rows])
     return {job.id: job for job in found if isinstance(job, Job)}
 

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -133,7 +134,7 @@ def test_the_labels_tell_what_it_is(docker: Docker, image: str) -> None:
         "version": jobqueue.__version__,
         "revision": "abc123",
         "licenses": "MIT",
-        "base.name": "docker.io/library/python:3.13-slim",
+        "base.name": "python:3.13-slim",
     }
 
 
@@ -173,6 +174,21 @@ def test_docker_stop_loses_nothing(docker: Docker, image: str, volume: str) -> N
         for job in jobs:
             ended = httpx.get(f"{server.url}/jobs/{job}?wait=30", timeout=60).raise_for_status().json()
             assert ended["status"] in {"DONE", "FAILED"}
+
+
+def test_an_interrupt_ends_it_in_the_foreground(docker: Docker, image: str) -> None:
+    """`docker run` as the README has it, then Ctrl-C: the server is process 1, gets the signal, and ends with 0."""
+    name = f"jobqueue-test-{uuid.uuid4().hex}"
+    run = ["docker", "run", "--rm", "--name", name, "-p", "127.0.0.1::8080", image]
+    with subprocess.Popen(run, env=docker.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as foreground:
+        try:
+            assert foreground.stdout is not None
+            assert foreground.stdout.readline()  # its first log line: it has started
+            Container(docker, name).wait_until_healthy()
+            foreground.send_signal(signal.SIGINT)
+            assert foreground.wait(timeout=20) == 0
+        finally:
+            docker("rm", "--force", name)  # lets `docker run` end, whatever happened
 
 
 def test_the_first_command_of_the_readme_starts_the_server(docker: Docker, tmp_path: Path) -> None:

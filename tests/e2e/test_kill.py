@@ -7,42 +7,40 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e import crash_handlers
-from tests.e2e.aftermath import wrongs
+from tests.e2e.aftermath import end_all_jobs, wrongs
 from tests.e2e.callers import Callers
-from tests.e2e.crash_handlers import JOURNAL, read_journal
+from tests.e2e.crash_handlers import JOURNAL, REGISTRY, read_journal
 from tests.e2e.fork_server import ForkServer
-from tests.e2e.server_process import Server, registry, running_server
+from tests.e2e.server_process import STORE, ServerProcess, running_server, server_forks
 
 CYCLES = int(os.environ.get("KILL_CYCLES", "200"))
 SOAK_CYCLES = int(os.environ.get("KILL_CYCLES", "10000"))
 CALLERS = 4
 ANSWERS_SECONDS = 30.0
-END_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[ForkServer]:
-    with ForkServer("jobqueue.cli:main", "jobqueue.cli.serve", "jobqueue.server", "tests.e2e.crash_handlers") as server:
-        yield server
+    with server_forks() as forks:
+        yield forks
 
 
 def kill_in_cycles(cycles: int, forks: ForkServer, folder: Path) -> None:
     """Kill the server so often, then let all jobs end and look at what there is."""
     seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(1 << 32)))
     chance = random.Random(seed)
-    store, journal = folder / "jobs.db", folder / "journal"
+    journal = folder / "journal"
     seen: set[str] = set()
 
-    def life() -> AbstractContextManager[Server]:
-        names = [registry(crash_handlers.__file__)]
-        return running_server(store=f"sqlite:{store}", handlers=names, env={JOURNAL: str(journal)}, forks=forks)
+    def life() -> AbstractContextManager[ServerProcess]:
+        return running_server(folder, handlers=[REGISTRY], env={JOURNAL: str(journal)}, forks=forks)
 
     with Callers(CALLERS, seed, lambda chance: chance.choice((0, 0, 0.01, 0.05))) as callers:
         for _ in range(cycles):
@@ -53,19 +51,19 @@ def kill_in_cycles(cycles: int, forks: ForkServer, folder: Path) -> None:
             callers.at(server.address)
             callers.leave()
             end_all_jobs(server)
-            assert server.stop() == 0
-    bad = wrongs(store, callers.told, read_journal(journal))
+            assert server.kill(signal.SIGTERM) == 0
+    bad = wrongs(folder / STORE, callers.told, read_journal(journal))
     again = f"KILL_SEED={seed} KILL_CYCLES={cycles} pytest {__file__}"
     assert not bad, f"{len(bad)} faults in {len(callers.told.jobs)} jobs; see again: {again}\n" + "\n".join(bad[:20])
     assert seen <= {"open", "listening", "recovered"}, f"it logged {seen}"
     assert callers.told.unanswered >= cycles / 4, "hardly a request was cut off: the kills came between them"
 
 
-def die_at_some_moment(server: Server, callers: Callers, chance: random.Random) -> None:
+def die_at_some_moment(server: ServerProcess, callers: Callers, chance: random.Random) -> None:
     """Kill it while it starts, or after some answers, often in the middle of the next."""
     if chance.random() < 0.2:
         try:
-            server.wait(chance.uniform(0, 0.06))
+            server.exit_code(chance.uniform(0, 0.06))
         except TimeoutError:
             pass
         else:
@@ -73,15 +71,7 @@ def die_at_some_moment(server: Server, callers: Callers, chance: random.Random) 
     else:
         callers.at(server.address)
         assert callers.wait_for_answers(chance.randint(0, 60), ANSWERS_SECONDS), f"no answers:\n{server.log}"
-    assert server.process.kill() == -9
-
-
-def end_all_jobs(server: Server) -> None:
-    """Wait for the end of each job that has none yet; suspects run one by one."""
-    with server.client() as client:
-        while jobs := client.get("/jobs?status=QUEUED,RUNNING,SCHEDULED&limit=200").json()["items"]:
-            for job in jobs:
-                assert client.get(f"/jobs/{job['id']}?wait=30").json()["status"] in ("DONE", "FAILED", "CANCELLED")
+    assert server.kill() == -9
 
 
 def test_kill_9_loses_nothing(forks: ForkServer, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Power loss, by crash images: what a disk may hold after the power went in the middle of real batches (promise 1).
 
-CRASH_IMAGES is how many are judged (2,000), CRASH_SEED where their seeds begin (1). A failure prints how to see it again.
+CRASH_IMAGES is how many are judged (2,000), CRASH_SEED where their seeds begin (1). A failure prints how to see it
+again.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ class Recording:
         here.mkdir()
         answers = folder / "answers"
         options = ("--seed", seed, "--batches", BATCHES, "--checkpoint", (12, 40, 120)[seed % 3])
-        program = power_loss.python(
-            "tests.e2e.store_history", here / FILE, *options, "--synchronous", synchronous
-        )
+        program = power_loss.python("tests.e2e.store_history", here / FILE, *options, "--synchronous", synchronous)
         self.seed = seed
         self.events = power_loss.record(program, here, answers)
         self.answers = read_answers(answers.read_bytes())

@@ -135,6 +135,17 @@ async def test_surplus() -> None:
     assert [job.seq for job in (await desk.store.page(Filter(), None, 9)).jobs] == [5, 4, 3]
 
 
+async def test_crowded() -> None:
+    """Ended jobs go early once there are a hundredth too many of them, and then all the surplus at once."""
+    desk = memory()
+    desk.limits = Limits(max_ended=100)
+    for surplus in (0, 1, 2):
+        await ended(desk, 100 if surplus == 0 else 1)
+        assert await desk.do(ripening.crowded) == (surplus == 2)
+    await desk.ripen()
+    assert (await desk.store.counts())["default"][Status.CANCELLED] == 100
+
+
 async def test_due_and_surplus_together() -> None:
     """What retention removes in a batch does not count as surplus once more."""
     desk = memory()

@@ -93,7 +93,7 @@ async def test_ready_lanes_in_order() -> None:
 
     def rule(table: Table, times: Times) -> list[Any]:
         lifecycle.accept(table, [draft(group="c"), draft(priority=2)], times)
-        table.serve(LaneKey("default", 0, "a"), 1)
+        table.serve(LaneKey("default", 0, "a"), 0, 1)
         everything = [(lane.key.priority, lane.key.group) for lane in table.ready("default", 9)]
         assert [(lane.key.priority, lane.key.group) for lane in table.ready("default", 3)] == everything[:3]
         return everything

@@ -16,8 +16,8 @@ import apsw
 
 from jobqueue.clock import Micros
 from jobqueue.errors import StorageFull, StoreUnavailable
-from jobqueue.job import AttemptRecord, Job, LaneKey
-from jobqueue.rules.changes import Changes, Line
+from jobqueue.job import AttemptRecord, Job, LaneKey, Line
+from jobqueue.rules.changes import Changes
 from jobqueue.rules.table import Table
 from jobqueue.stores.contract import REMOVED, Engine, Filter, Needs, Page, Removed, RowRefused, StoreFailed
 from jobqueue.stores.sqlite import codec, commit, schema

@@ -13,13 +13,13 @@ from jobqueue.job import (
     Ending,
     Error,
     Job,
+    Line,
     LogLine,
     Options,
     Progress,
     Reason,
     Status,
 )
-from jobqueue.rules.changes import Line
 
 STATUSES = tuple(Status)
 REASONS = {str(reason): reason for reason in Reason}

@@ -1,0 +1,78 @@
+"""What a seed draws before anything runs. Some seeds have one fault only, so that none hides behind another (swarm)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FAULTS = (
+    "crash",  # kill -9 at a scheduler step
+    "cut",  # kill -9 just before or after a commit
+    "slow",  # commits of up to 5 s
+    "full",  # the disk is full for a while
+    "busy",  # the store is unavailable for a while
+    "failed",  # an I/O error: the process must end
+    "hangup",  # clients leave at any await
+    "stall",  # handlers that outlive their timeout, also behind a shield
+    "echo",  # ends of attempts are reported twice, or long after
+    "drain",  # SIGTERM, and another start
+    "jump",  # the wall clock jumps by up to an hour
+    "poison",  # a job that kills the process
+    "spoiled",  # rows that the store refuses
+    "tight",  # a queue that takes few jobs
+)
+STEPS = 900  # about as many as a run takes
+SECONDS = 30.0  # the same in virtual time
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One seed's world. Steps and commits count from the start of the run, times are virtual seconds."""
+
+    seed: int
+    faults: frozenset[str]
+    crash_steps: tuple[int, ...]
+    cuts: tuple[int, ...]
+    drains: tuple[float, ...]
+    jumps: tuple[tuple[float, float], ...]
+    workers: int
+    clients: int
+    operations: int
+    max_queued: int
+
+    def has(self, fault: str) -> bool:
+        """Whether it is one of this seed's faults."""
+        return fault in self.faults
+
+
+def draw(seed: int, only: Sequence[str] | None = None) -> Plan:
+    """The plan of a seed; with `only`, of those faults."""
+    rng = random.Random(f"plan {seed}")
+    kind = rng.random()
+    if kind < 0.1:
+        faults: frozenset[str] = frozenset()
+    elif kind < 0.4:
+        faults = frozenset({rng.choice(FAULTS)})
+    else:
+        likely = rng.choice((0.2, 0.5))
+        faults = frozenset(fault for fault in FAULTS if rng.random() < likely)
+    if only is not None:
+        faults = frozenset(only)
+    crashes, cuts, drains, jumps = (rng.randint(1, 3) for _ in range(4))
+    return Plan(
+        seed=seed,
+        faults=faults,
+        crash_steps=tuple(sorted(rng.randrange(40, STEPS) for _ in range(crashes))) if "crash" in faults else (),
+        cuts=tuple(sorted(rng.randrange(1, 80) for _ in range(cuts))) if "cut" in faults else (),
+        drains=tuple(sorted(rng.uniform(0.5, SECONDS) for _ in range(drains))) if "drain" in faults else (),
+        jumps=tuple(
+            (rng.uniform(0.5, SECONDS), rng.choice((-3600.0, -60.0, -2.0, 2.0, 60.0, 3600.0))) for _ in range(jumps)
+        )
+        if "jump" in faults
+        else (),
+        workers=rng.randint(1, 3),
+        clients=rng.randint(2, 4),
+        operations=rng.randint(3, 6),
+        max_queued=rng.randint(3, 8) if "tight" in faults else 1_000,
+    )

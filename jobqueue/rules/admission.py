@@ -112,9 +112,10 @@ def _queues(table: Table, want: Want) -> Sequence[str]:
 
 
 class Pick(NamedTuple):
-    """A job to start, and the turn of its lane from which it is served."""
+    """A job to start, its lane, and the turn of that from which it is served."""
 
     job: Job
+    lane: LaneKey
     began: float
 
 
@@ -122,11 +123,11 @@ def _start(table: Table, picks: Sequence[Pick], want: Want, times: Times) -> tup
     """Start the picked jobs for the first workers, and move their lanes on."""
     began: dict[LaneKey, float] = {}
     jobs: list[Job] = []
-    for (job, turn), worker in zip(picks, want.workers, strict=False):
-        began[job.lane] = turn
+    for (job, lane, turn), worker in zip(picks, want.workers, strict=False):
+        began[lane] = turn
         jobs.append(lifecycle.start(table, job, worker, times, alone=False))
-    for lane, turn in began.items():
-        table.serve(lane, turn, turn + STEP)
+    for key, turn in began.items():
+        table.serve(key, turn, turn + STEP)
     return tuple(jobs)
 
 
@@ -147,11 +148,11 @@ def _of_queue(table: Table, queue: str, count: int) -> Sequence[Pick]:
     lanes = table.ready(queue, count)
     if len(lanes) == 1:
         lane = lanes[0]
-        return [Pick(job, lane.turn + step * STEP) for step, job in enumerate(table.heads(lane.key, count))]
+        return [Pick(job, lane.key, lane.turn + step * STEP) for step, job in enumerate(table.heads(lane.key, count))]
     order = _turns(lanes, count)
     amounts = Counter(key for key, _ in order)
     heads = {key: iter(table.heads(key, amount)) for key, amount in amounts.items()}
-    return [Pick(job, turn) for key, turn in order if (job := next(heads[key], None)) is not None]
+    return [Pick(job, key, turn) for key, turn in order if (job := next(heads[key], None)) is not None]
 
 
 def _turns(lanes: Sequence[Lane], count: int) -> list[tuple[LaneKey, float]]:

@@ -90,10 +90,11 @@ class Rows(Protocol):
 class Table:
     """One batch's view of all jobs. Reads see the batch's own writes."""
 
-    __slots__ = ("_rows", "changes")
+    __slots__ = ("_last", "_rows", "changes")
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
+        self._last: LaneEdit | None = None
         self.changes = Changes()
 
     # -- jobs
@@ -125,7 +126,7 @@ class Table:
         self.changes.jobs[job.id] = (None, job)
         self._counts(job.queue)[job.status] += 1
         if job.status is Status.QUEUED:
-            self._enter(self._edit(job.lane), job.status)
+            self._enter(self._edit_of(job), job.status)
         return job
 
     def put(self, before: Job, after: Job) -> Job:
@@ -141,11 +142,11 @@ class Table:
         counts[was] -= 1
         into = None
         if now is Status.QUEUED or now is Status.RUNNING:  # in before out: a lane that passes a job on is never idle
-            into = self._edit(after.lane)
+            into = self._edit_of(after)
             self._enter(into, now)
         if was is Status.QUEUED or was is Status.RUNNING:
             if into is None or before.priority != after.priority or before.suspect != after.suspect:
-                into = self._edit(before.lane)
+                into = self._edit_of(before)
             self._exit(into, was)
         return after
 
@@ -246,6 +247,21 @@ class Table:
             band = (lane.queue, lane.priority)
             self.changes.bands[band] = max(self.band(*band), began)
         self._edit(lane).turn = turn
+
+    def _edit_of(self, job: Job) -> LaneEdit:
+        """The edit of a job's lane; most often that of the job before, which is found without making a key."""
+        last = self._last
+        if last is not None:
+            key = last.key
+            if (
+                key.group == job.group
+                and key.priority == job.priority
+                and key.queue == job.queue
+                and key.suspect == job.suspect
+            ):
+                return last
+        last = self._last = self._edit(job.lane)
+        return last
 
     def _edit(self, key: LaneKey) -> LaneEdit:
         edit = self.changes.lanes.get(key)

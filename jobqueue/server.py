@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 EXIT_OK, EXIT_BUG, EXIT_STORAGE = 0, 70, 74
 STOP_SECONDS = 1.0  # after the grace, for work to end that was told to
 HTTP_SECONDS = 0.5  # for the last answers
-STUCK_SECONDS = 0.25
+STUCK_SECONDS = 0.5
 
 H = TypeVar("H", covariant=True)
 
@@ -119,7 +119,7 @@ async def run(config: Config, world: World | None = None) -> int:
     store = open_store(config.store, world)
     counters = Counters()
     http_stop = trio.Event()
-    with watching(config.grace) as stopping:
+    with watching(config.drain_delay + config.grace) as stopping:
         async with assembled(config, world, store, handlers) as server, trio.open_nursery() as nursery:
             addresses = await nursery.start(_serve_http, server, config, world, counters, http_stop)
             gc.freeze()  # what is alive now lives on: it need not be looked at in every collection
@@ -178,16 +178,17 @@ async def _drain(config: Config, server: Server, stopping: Stopping) -> bool:
     with trio.move_on_after(config.drain_delay):
         await stopping.at_once.wait()
     await server.state.drain(refuse=True)
-    await server.dispatch.close()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_when, stopping.at_once, nursery.cancel_scope)
         with trio.move_on_after(config.grace):
+            await server.dispatch.close()
             await server.crew.left.wait()
         nursery.cancel_scope.cancel()
     await server.state.stop_all()
     with trio.move_on_after(STOP_SECONDS):
         await server.crew.left.wait()
-    await server.state.stop_all(give_back=True)
+    with trio.move_on_after(STUCK_SECONDS):  # on a full disk it would wait for room; then the next boot gives back
+        await server.state.stop_all(give_back=True)
     return server.crew.left.is_set()
 
 

@@ -91,9 +91,9 @@ class Request:
 
         Raises BodyTooLarge, reading no further, and ClientGone.
         """
-        declared = self.header(b"content-length")
-        if declared is not None and int(declared) > most * (ARRAY_FACTOR if array else 1):
-            raise BodyTooLarge(f"the body has {declared} bytes")
+        declared = int(self.header(b"content-length") or 0)
+        if declared > most * (ARRAY_FACTOR if array else 1):
+            raise _too_large(most)
         pieces: list[bytes] = []
         size = 0
         bound = most
@@ -103,8 +103,8 @@ class Request:
                 blank = False
                 bound = most * ARRAY_FACTOR if begun.startswith(b"[") else most
             size += len(piece)
-            if size > bound:
-                raise BodyTooLarge(f"a body may have {bound:,} bytes")
+            if size > bound or (declared > bound and not blank):
+                raise _too_large(bound)
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -161,6 +161,11 @@ class Request:
         if not (text.isascii() and text.isdigit()) or int(text[:20]) < least:
             raise BadRequest(f"{name} must be a whole number from {least}")
         return min(int(text[:20]), most)
+
+
+def _too_large(bound: int) -> BodyTooLarge:
+    """The connection closes after it, even if the rest of the body has come already."""
+    return BodyTooLarge(f"a body may have {bound:,} bytes", headers=(("connection", "close"),))
 
 
 def _joined(headers: Headers) -> dict[bytes, bytes]:

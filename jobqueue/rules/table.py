@@ -125,7 +125,7 @@ class Table:
         """Accept a new job."""
         self.changes.jobs[job.id] = (None, job)
         self._counts(job.queue)[job.status] += 1
-        if job.status is Status.QUEUED:
+        if job.status is Status.QUEUED or job.status is Status.RUNNING:
             self._enter(self._edit_of(job), job.status)
         return job
 

@@ -24,7 +24,7 @@ FAILURES_SECONDS = 60.0
 class Crew:
     """The workers of one server."""
 
-    def __init__(  # noqa: PLR0913 - what its workers hold
+    def __init__(
         self,
         size: int,
         queues: tuple[str, ...],

@@ -18,7 +18,7 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 
-class Closed(Exception):  # noqa: N818 - it names a state of the other side, not a fault
+class Closed(Exception):
     """The actor that was asked has stopped, or stopped before it answered."""
 
 
@@ -121,8 +121,9 @@ class Address(Generic[M]):
     ) -> T:
         """Send the message that `make` builds round a reply, and wait for that reply.
 
-        With `shed` a full inbox raises Overloaded at once instead of waiting (promise 5: never for results). `late` gets
-        an answer that came in the very moment in which the asker was cancelled. Raises Closed when the actor has stopped.
+        With `shed` a full inbox raises Overloaded at once instead of waiting (promise 5: never for results). `late`
+        gets an answer that came in the very moment in which the asker was cancelled. Raises Closed when the actor has
+        stopped.
         """
         line: Line = self._idle.pop() if self._idle else trio.open_memory_channel(1)
         reply: Reply[T] = Reply(line[0])

@@ -10,7 +10,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -18,7 +19,6 @@ from typing import Protocol, TypeVar
 import structlog
 import trio
 
-from jobqueue.handlers import loading
 from jobqueue.actors.dispatcher import Dispatch, Dispatcher
 from jobqueue.actors.reader import Reader
 from jobqueue.actors.state import StateActor
@@ -29,7 +29,7 @@ from jobqueue.clock import World, system_world
 from jobqueue.config import Config
 from jobqueue.crew import Crew
 from jobqueue.errors import StartupError, StoreUnavailable
-from jobqueue.handlers import Handlers, builtins
+from jobqueue.handlers import Handlers, builtins, loading
 from jobqueue.http import Counters, Limits, serve
 from jobqueue.mailbox import Nudge
 from jobqueue.rules import lifecycle
@@ -44,15 +44,17 @@ EXIT_OK, EXIT_BUG, EXIT_STORAGE = 0, 70, 74
 STOP_SECONDS = 1.0  # after the grace, for work to end that was told to
 HTTP_SECONDS = 0.5  # for the last answers
 STUCK_SECONDS = 0.5
+FAILED_SECONDS = 5.0
 
-H = TypeVar("H", covariant=True)
+H_co = TypeVar("H_co", covariant=True)
+OnFailure = Callable[[BaseException], None]
 
 
-class Actor(Protocol[H]):
+class Actor(Protocol[H_co]):
     """A loop and the handle that others hold."""
 
     @property
-    def handle(self) -> H: ...
+    def handle(self) -> H_co: ...
 
     async def run(self) -> None: ...
 
@@ -74,8 +76,17 @@ def open_store(url: str, world: World) -> Store:
 
 
 @asynccontextmanager
-async def assembled(config: Config, world: World, store: Store, handlers: Handlers) -> AsyncIterator[Server]:
-    """The whole program but HTTP and signals, on an engine that is not open yet."""
+async def assembled(
+    config: Config,
+    world: World,
+    store: Store,
+    handlers: Handlers,
+    on_failure: OnFailure = lambda _: None,
+) -> AsyncIterator[Server]:
+    """The whole program but HTTP and signals, on an engine that is not open yet.
+
+    `on_failure` hears at once of what ends the program, which itself ends only when all work in it has.
+    """
     claimable = Nudge()
     limits = lifecycle.Limits(max_queued=config.max_queued)
     async with store:
@@ -83,8 +94,9 @@ async def assembled(config: Config, world: World, store: Store, handlers: Handle
         recovered = await actor.recover()
         if recovered:
             log.warning("recovered", jobs=recovered, detail="an earlier life of the process died while they ran")
-        async with running(actor) as state, running(Reader(store)) as reads:
-            async with running(Dispatcher(state, claimable)) as dispatch:
+        async with running(actor, on_failure) as state, running(Reader(store), on_failure) as reads:  # noqa: SIM117
+            # each level outlives what it serves: the order is to be seen
+            async with running(Dispatcher(state, claimable), on_failure) as dispatch:
                 crew = Crew(config.workers, config.queues, dispatch, state, handlers, config.handlers, world)
                 parts = Parts(
                     state=state,
@@ -104,10 +116,20 @@ async def assembled(config: Config, world: World, store: Store, handlers: Handle
 
 
 @asynccontextmanager
-async def running(actor: Actor[H]) -> AsyncIterator[H]:
+async def running(
+    actor: Actor[H_co], on_failure: Callable[[BaseException], None] = lambda _: None
+) -> AsyncIterator[H_co]:
     """Run an actor around what asks it; what it raises ends all of that."""
+
+    async def run() -> None:
+        try:
+            await actor.run()
+        except Exception as error:
+            on_failure(error)
+            raise
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(actor.run)
+        nursery.start_soon(run)
         yield actor.handle
         nursery.cancel_scope.cancel()
 
@@ -120,7 +142,8 @@ async def run(config: Config, world: World | None = None) -> int:
     counters = Counters()
     http_stop = trio.Event()
     with watching(config.drain_delay + config.grace) as stopping:
-        async with assembled(config, world, store, handlers) as server, trio.open_nursery() as nursery:
+        tree = assembled(config, world, store, handlers, _end_soon)
+        async with tree as server, trio.open_nursery() as nursery:
             addresses = await nursery.start(_serve_http, server, config, world, counters, http_stop)
             gc.freeze()  # what is alive now lives on: it need not be looked at in every collection
             _announce(config, store, addresses)
@@ -197,6 +220,13 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
+def _end_soon(error: BaseException) -> None:
+    """Once an actor has failed, end the process even if some work holds its nursery for ever."""
+    net = threading.Timer(FAILED_SECONDS, os._exit, [_code(error)])
+    net.daemon = True
+    net.start()
+
+
 def _leave() -> None:
     log.warning("stuck", detail="work that did not end was left behind; its jobs are queued again")
     sys.stderr.flush()
@@ -206,12 +236,17 @@ def _leave() -> None:
 
 def exit_code(error: BaseException) -> int:
     """The exit code for what ended the program, and a log of it (README, "Exit codes")."""
-    for leaf in _leaves(error):
-        if isinstance(leaf, StoreUnavailable):  # StoreFailed, or what it was told to those who asked meanwhile
-            log.critical("storage failed", detail=leaf.detail)
-            return EXIT_STORAGE
-    log.critical("failed", exc_info=error)
-    return EXIT_BUG
+    code = _code(error)
+    if code == EXIT_STORAGE:
+        log.critical("storage failed", detail="; ".join(str(leaf) for leaf in _leaves(error)))
+    else:
+        log.critical("failed", exc_info=error)
+    return code
+
+
+def _code(error: BaseException) -> int:
+    """Storage, if a store failed, or what those were told who asked meanwhile; else a bug."""
+    return EXIT_STORAGE if any(isinstance(leaf, StoreUnavailable) for leaf in _leaves(error)) else EXIT_BUG
 
 
 def startup_error(error: BaseException) -> StartupError | None:

@@ -1,7 +1,8 @@
 """The actors, from the store up: each a task with one inbox, and a handle that callers see.
 
-state       the one owner of the job table: gathers, decides, commits, answers. `state_handle` is what others hold of it,
-            `commands` and `notes` what it can be asked, `batch` the decision, `memory` what it remembers
+state       the one owner of the job table: gathers, decides, commits, answers. `state_handle` is what others hold
+            of it, `commands` and `notes` what it can be asked, `batch` the decision, `memory` what it remembers,
+            `alarm` its deadline, `recovery` what it does first
 reader      reads that decide nothing
 dispatcher  pairs takers with claimed jobs
 worker      runs handlers

@@ -29,12 +29,16 @@ class Decided(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The commands, and what their rules are told. ripe: time has something to do, too."""
+    """The commands, and what their rules are told.
+
+    ripe: time has something to do, too. probing: write something, to see whether the store takes it again.
+    """
 
     commands: Sequence[Command]
     times: Times
     node: Node
     ripe: bool
+    probing: bool = False
 
     def needs(self) -> Needs:
         """What all of it reads."""
@@ -48,6 +52,8 @@ class Batch:
     def decide(self, table: Table) -> Decided:
         """Do all of it on the table. An expected error is the answer of its command alone."""
         more = ripening.ripen(table, self.times) if self.ripe else False
+        if self.probing:
+            table.next_seq()
         answers = [self._answer(table, command) for command in self.commands]
         isolation = self.node.isolation
         for index, command in enumerate(self.commands):

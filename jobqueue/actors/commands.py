@@ -86,9 +86,7 @@ class SubmitEach:
         return [_accept_one(table, draft, key, times) for draft, key in self.asked]
 
 
-def _accept_one(
-    table: Table, draft: Draft, key: IdempotencyKey | None, times: Times
-) -> Accepted | JobQueueError:
+def _accept_one(table: Table, draft: Draft, key: IdempotencyKey | None, times: Times) -> Accepted | JobQueueError:
     try:
         return idempotency.accept(table, (draft,), key, times)
     except JobQueueError as error:

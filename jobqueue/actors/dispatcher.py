@@ -1,8 +1,8 @@
 """The dispatcher: pairs takers that wait with jobs that were claimed for them. It executes nothing and keeps no job.
 
-A taker, a local worker or a remote worker's long poll, asks one thing: `next(done)`: here is the end of my last attempt,
-give me the next. All results and wants that wait are folded into one `state.turn`, so one commit ends n jobs and starts
-n more. It claims only for someone who waits: nothing is fetched ahead.
+A taker, a local worker or a remote worker's long poll, asks one thing: `next(done)`: here is the end of my last
+attempt, give me the next. All results and wants that wait are folded into one `state.turn`, so one commit ends n jobs
+and starts n more. It claims only for someone who waits: nothing is fetched ahead.
 """
 
 from __future__ import annotations
@@ -182,6 +182,8 @@ class Dispatcher:
         for takers, jobs in zip(groups, settled.claims.jobs, strict=True):
             if len(jobs) < len(takers):
                 self._dry.add(takers[0].queues)
+                if len(self._dry) > INBOX:
+                    self._dry.clear()
             for taker, job in zip(takers, jobs, strict=False):
                 served.add(id(taker))
                 if not taker.reply.send(job):  # it left while we claimed for it

@@ -36,7 +36,7 @@ class Attempts:
     def __len__(self) -> int:
         return len(self._running)
 
-    def keys(self) -> Iterable[tuple[str, int]]:
+    def running(self) -> Iterable[tuple[str, int]]:
         """(id, epoch) of each."""
         return [(id, running.epoch) for id, running in self._running.items()]
 

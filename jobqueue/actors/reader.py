@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 import structlog
 
 from jobqueue.errors import Internal, JobQueueError, NotFound, Removed
-from jobqueue.job import AttemptRecord, Job
+from jobqueue.job import AttemptRecord, Job, Line
 from jobqueue.mailbox import Address, Closed, Inbox, Reply, mailbox
-from jobqueue.rules.table import Line
 from jobqueue.stores.contract import Filter, Page, Store
 from jobqueue.stores.contract import Removed as Tombstone
 

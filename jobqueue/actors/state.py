@@ -7,35 +7,32 @@ In memory it keeps only what dies with the process: running attempts, waiters, t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import structlog
 
+from jobqueue.actors.alarm import Alarm
 from jobqueue.actors.batch import Batch
 from jobqueue.actors.commands import CANCEL, DRAIN, Command, Report, Settled, Submit, SubmitEach, Turn, draining
 from jobqueue.actors.memory import Attempts, Rate, Waiters
 from jobqueue.actors.notes import NOTES, Drain, Look, Note, StopAll, Vitals, Watch
+from jobqueue.actors.recovery import recover
 from jobqueue.actors.state_handle import Message, State
-from jobqueue.clock import SECOND, Micros, World
+from jobqueue.clock import SECOND, World
 from jobqueue.errors import Internal, JobQueueError, StorageFull, StoreUnavailable
 from jobqueue.job import Ending, Error, Job, Outcome, Reason, Status
 from jobqueue.mailbox import Closed, Inbox, Nudge, Reply, mailbox, one_shot
-from jobqueue.rules import lifecycle
 from jobqueue.rules.admission import Node
 from jobqueue.rules.isolation import Isolation
 from jobqueue.rules.lifecycle import Limits, Times
-from jobqueue.rules.table import Changes, IllegalMove, Table
-from jobqueue.stores.contract import Needs, RowRefused, Store, StoreFailed
+from jobqueue.rules.table import Changes, IllegalMove
+from jobqueue.stores.contract import RowRefused, Store, StoreFailed
 
 log = structlog.get_logger(__name__)
 
 INBOX = 1024  # messages; a request each, so about as many as connections may be in flight
 BATCH_BYTES = 4 << 20
-LOOK_SECONDS = 5.0  # how late a jump of the wall clock may be noticed
-AGAIN_SECONDS = 1.0  # between two tries to save results on a full disk
-RECOVER_MOST = 500
 LAST_WORDS_SECONDS = 0.5
 SUBMISSIONS = (Submit, SubmitEach)
 HEAVY = (Submit, SubmitEach, Turn, Report)
@@ -56,13 +53,11 @@ class StateActor:
         self._waiters = Waiters()
         self._ended = Rate()
         self._isolation = Isolation()
-        self._quarantine_at = math.inf  # when a quarantine or a hold runs out
-        self._due: Micros | None = None
+        self._alarm = Alarm(world)
         self._draining = False
         self._refusing = False
         self._failing = False
         self._held: list[Turn] = []  # results that a full disk did not take yet
-        self._again = 0.0  # before this moment the store is not tried again for what can wait
 
     async def run(self) -> None:
         """Serve until cancelled. Raises StoreFailed when the store can no longer be trusted."""
@@ -88,21 +83,7 @@ class StateActor:
 
     async def recover(self) -> int:
         """Give back what an earlier life was running, before anything else is served; how many jobs."""
-        total = 0
-        while True:
-            needs = Needs(orphans_of=self._world.boot_id)
-            times = self._times()
-
-            def decide(table: Table, times: Times = times) -> int:
-                orphans = table.orphans(self._world.boot_id, RECOVER_MOST)
-                for job in orphans:
-                    lifecycle.recover(table, job, times)
-                return len(orphans)
-
-            count = await self._store.apply(needs, decide)
-            total += count
-            if count < RECOVER_MOST:
-                return total
+        return await recover(self._store, self._world.boot_id, self._times)
 
     # -- one batch
 
@@ -117,12 +98,12 @@ class StateActor:
                 commands.append(message)
         self._time_out()
         held: list[Turn] = []
-        if self._held and self._world.monotonic() >= self._again:
+        if self._held and self._alarm.may_try():
             held, self._held = self._held, []
         try:
             if held:  # by themselves: there may be room for results where there is none for submissions
                 await self._commit(held)
-            if commands or self._ripe():
+            if commands or self._alarm.ripe() or (self._failing and self._alarm.may_try()):
                 await self._commit(commands)
         except StoreFailed as failed:
             for command in (*held, *self._held, *commands):  # whoever is answered already hears nothing of it
@@ -148,12 +129,12 @@ class StateActor:
                 raise
         else:
             self._failing = False
-            self._again = 0.0
+            self._alarm.healed()
 
     async def _apply(self, commands: Sequence[Command]) -> None:
         """Load, decide, commit; then the actor's own memory, then the answers."""
         node = Node(len(self._attempts), self._isolation, self._world.monotonic())
-        batch = Batch(commands, self._times(), node, self._ripe())
+        batch = Batch(commands, self._times(), node, self._alarm.ripe(), probing=self._failing)
         answers, changes, more = await self._store.apply(batch.needs(), batch.decide)
         self._follow(changes)
         self._start(commands, answers)
@@ -169,10 +150,9 @@ class StateActor:
         """Bring the actor's memory up to what was committed."""
         monotonic = self._world.monotonic()
         claimable = False
-        due = self._due
         for id, (before, after) in changes.jobs.items():
             if before is not None and before.status is Status.RUNNING and self._attempts.ended(id, after):
-                claimable = claimable or self._quarantine_at < math.inf  # the node may be idle enough for a suspect
+                claimable = claimable or self._alarm.quarantined()  # the node may be idle enough for a suspect
             if after is None or after.status.ended:
                 self._waiters.tell(id, after)
                 if before is None or not before.status.ended:
@@ -181,11 +161,10 @@ class StateActor:
                 claimable = True
             elif after.cancel_requested_at is not None and after.status is Status.RUNNING:
                 self._attempts.stop(id, CANCEL, monotonic)
-            if after is not None and after.due_at is not None and (due is None or after.due_at < due):
-                due = after.due_at
+            if after is not None and after.due_at is not None:
+                self._alarm.earlier(after.due_at)
         for record in changes.keys.values():
-            due = record.expires_at if due is None else min(due, record.expires_at)
-        self._due = due
+            self._alarm.earlier(record.expires_at)
         if claimable:
             self._claimable.give()
 
@@ -194,7 +173,8 @@ class StateActor:
         monotonic = self._world.monotonic()
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(command, Turn):
-                self._isolate(answer.claims.isolation, monotonic)
+                self._isolation = answer.claims.isolation
+                self._alarm.quarantine(self._isolation)
                 for jobs, orders in zip(answer.claims.jobs, command.orders, strict=True):
                     for job, order in zip(jobs, orders, strict=False):
                         self._attempts.started(job, order, monotonic)
@@ -206,7 +186,7 @@ class StateActor:
         if not self._failing:
             log.error("store failing", detail=error.detail)
         self._failing = True
-        self._again = self._world.monotonic() + AGAIN_SECONDS
+        self._alarm.failed()
         turns = [command for command in commands if isinstance(command, Turn)]
         for command in commands:
             if not isinstance(command, Turn):
@@ -274,7 +254,7 @@ class StateActor:
                 self._attempts.stop_all(DRAIN, self._world.monotonic())
                 note.reply.send(None)
             case StopAll():
-                results = [Outcome(id, epoch, Ending.RELEASED) for id, epoch in self._attempts.keys()]
+                results = [Outcome(id, epoch, Ending.RELEASED) for id, epoch in self._attempts.running()]
                 return [Turn(results, (), (), note.reply)]  # type: ignore[arg-type]  # its answer is not looked at
             case Look():
                 note.reply.send(
@@ -294,40 +274,21 @@ class StateActor:
         rate = self._ended.per_second(world.monotonic())
         return Times(world.now(), world.chance, world.new_id, world.boot_id, self._limits, rate)
 
-    def _ripe(self) -> bool:
-        due = self._due is not None and self._due <= self._world.now()
-        return due and self._world.monotonic() >= self._again
-
     async def _due_again(self, *, at_once: bool = False) -> None:
         """Learn the next due moment from the store; what later batches add is noted by `_follow`."""
         try:
-            self._due = self._world.now() if at_once else await self._store.next_due()
+            self._alarm.due = self._world.now() if at_once else await self._store.next_due()
         except StoreUnavailable as error:  # what was committed is answered: only ask again
             log.error("store failing", detail=error.detail)
-            self._due = self._world.now() + SECOND
+            self._alarm.due = self._world.now() + SECOND
 
     def _time_out(self) -> None:
-        monotonic = self._world.monotonic()
-        self._attempts.time_out(monotonic)
-        if monotonic >= self._quarantine_at:
-            self._quarantine_at = math.inf
+        self._attempts.time_out(self._world.monotonic())
+        if self._alarm.quarantine_over():
             self._claimable.give()
 
-    def _isolate(self, isolation: Isolation, monotonic: float) -> None:
-        self._isolation = isolation
-        moments = (isolation.alone_until if isolation.alone else 0.0, isolation.hold_until)
-        self._quarantine_at = min((moment for moment in moments if moment > monotonic), default=math.inf)
-
     def _wake_at(self) -> float:
-        """The monotonic moment at which to look again, if no message comes before."""
-        monotonic = self._world.monotonic()
-        wake = min(self._attempts.next_timeout(), self._quarantine_at)
-        if self._held:
-            wake = min(wake, self._again)
-        if self._due is not None:
-            due = monotonic + max(0.0, (self._due - self._world.now()) / SECOND)
-            wake = min(wake, max(due, self._again))
-        return min(wake, monotonic + LOOK_SECONDS)
+        return self._alarm.wake_at(self._attempts.next_timeout(), failing=self._failing)
 
 
 def _weigh(message: Message) -> int:

@@ -24,7 +24,7 @@ class State:
         self._address = address
 
     async def submit(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Accepted:
-        """Accept drafts; answered after their commit. Raises QueueFull, KeyReuse, Draining, Overloaded, store errors."""
+        """Accept drafts; answered after the commit. Raises QueueFull, KeyReuse, Draining, Overloaded, store errors."""
         return await self._address.ask(lambda reply: Submit(drafts, key, reply), shed=True)
 
     async def submit_each(
@@ -52,7 +52,7 @@ class State:
         return await self._address.ask(lambda reply: Report(id, epoch, progress, lines, reply))
 
     async def watch(self, id: str) -> Pending[Job | None]:
-        """Where the job will arrive when it has ended, or None when the server drains. Look whether it has, after this."""
+        """Where the job arrives when it has ended, or None when the server drains. Look whether it has after this."""
         watcher: Reply[Job | None]
         watcher, pending = one_shot()
         await self._address.ask(lambda reply: Watch(id, watcher, reply), shed=True)

@@ -27,7 +27,7 @@ ENDINGS = {CANCEL: Ending.CANCELLED, TIMEOUT: Ending.TIMEOUT}  # a drain, or a l
 class Worker:
     """One slot. `processes` runs its process handlers."""
 
-    def __init__(  # noqa: PLR0913 - what an actor holds is spelled out, not hidden in a bag
+    def __init__(
         self,
         name: str,
         queues: tuple[str, ...],

@@ -6,7 +6,8 @@ bounds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import msgspec
 import trio
@@ -39,8 +40,9 @@ async def submit_lines(request: Request, parts: Parts) -> Response:
         out = _Outbox()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(out.drain, write)
-            async for chunk in _chunks(request, parts.max_body):
-                out.put(await _accept(chunk, parts, trace, request.request_id))
+            async with aclosing(_chunks(request, parts.max_body)) as chunks:  # left early when the client leaves
+                async for chunk in chunks:
+                    out.put(await _accept(chunk, parts, trace, request.request_id))
             out.close()
 
     return Response(200, headers=((b"content-type", MEDIA_TYPE.encode()), NO_STORE), stream=stream)
@@ -72,7 +74,7 @@ class _Outbox:
                 await self._more.wait()
 
 
-async def _chunks(request: Request, line_most: int) -> AsyncIterator[list[bytes | JobQueueError]]:
+async def _chunks(request: Request, line_most: int) -> AsyncGenerator[list[bytes | JobQueueError], None]:
     """The lines in chunks as they come; a chunk is cut when no more has arrived, or when it is large enough.
 
     A line that is too long, or one too many, is an error and the last.

@@ -114,7 +114,7 @@ def decode_cursor(cursor: str) -> int:
     except ValueError:
         raise BadCursor("this cursor is none of this server's") from None
     position, check = raw[:8], raw[8:]
-    if len(position) != 8 or check != _check(position):
+    if len(position) != 8 or position[0] > 0x7F or check != _check(position):  # no store counts beyond 63 bits
         raise BadCursor("this cursor is none of this server's")
     return int.from_bytes(position, "big")
 

@@ -39,12 +39,12 @@ from jobqueue.child.frames import (
     pack,
     to_child,
 )
-from jobqueue.handlers.context import ProcessContext
 from jobqueue.errors import StartupError
 from jobqueue.handlers import Handlers
-from jobqueue.job import Json, LogLine, Progress
+from jobqueue.handlers.context import ProcessContext
 from jobqueue.handlers.loading import load
 from jobqueue.handlers.verdict import decode, door, encode_result, judge
+from jobqueue.job import Json, LogLine, Progress
 
 PR_SET_PDEATHSIG = 1
 EXIT_SECONDS = 2.0  # for what a handler registered with atexit, once the server has closed the socket

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from jobqueue.job import Json, LogLine, Progress
 from jobqueue.handlers.verdict import MAX_RESULT_BYTES, Verdict
+from jobqueue.job import Json, LogLine, Progress
 
 HEAD_BYTES = 4
 MAX_TO_CHILD = (1 << 32) - 1  # as large as payloads may be

@@ -36,8 +36,8 @@ from jobqueue.child.frames import (
     to_parent,
 )
 from jobqueue.handlers.context import Context
-from jobqueue.job import Json
 from jobqueue.handlers.verdict import Reported
+from jobqueue.job import Json
 
 CLOSE_SECONDS = 1.0  # an idle child's time to end by itself
 OBITUARY_SECONDS = 1.0  # from the end of its socket to its death

@@ -23,7 +23,7 @@ def health(url: str | None) -> int:
     try:
         status = _ask(_connection(url))
     except (OSError, http.client.HTTPException) as error:
-        click.echo(f"jobqueue: no server reached ({error})", err=True)
+        click.echo(f"jobqueue: no server reached ({' '.join(str(error).split())})", err=True)
         return EXIT_UNREACHED
     if status != 200:
         click.echo(f"jobqueue: the server answered {status}", err=True)

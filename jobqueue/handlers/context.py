@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from jobqueue.job import Json, LogLine, Progress
 from jobqueue.handlers.verdict import between, encode, text
+from jobqueue.job import Json, LogLine, Progress
 
 MAX_MESSAGE_CHARS = 1_000
 MAX_LINE_BYTES = 8 << 10

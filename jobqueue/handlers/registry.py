@@ -24,8 +24,8 @@ import trio
 
 from jobqueue.clock import World
 from jobqueue.handlers.context import Context
-from jobqueue.job import Ending, Json, Outcome, Retry
 from jobqueue.handlers.verdict import Fatal, RetryIn, between, decode, door, encode_result, judge
+from jobqueue.job import Ending, Json, Outcome, Retry
 
 __all__ = ["Context", "Fatal", "Handlers", "Processes", "Registration", "RetryIn", "SimulatedFailure"]
 __all__ += ["attempt", "builtins", "call"]

@@ -7,7 +7,6 @@ costs no task, no channel and no timer. Time is kept by the reaper, which sees t
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import struct
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from jobqueue.http.hub import Hub
 from jobqueue.http.parser import Parser
 from jobqueue.http.reaper import Chart, Phase
 from jobqueue.http.request import Request
+from jobqueue.http.transport import Transport
 
 _READ_BYTES = 64 * 1024
 _WRITE_BYTES = 16 * 1024  # a longer write is cut in such pieces, so that its progress can be seen
@@ -35,15 +35,15 @@ async def serve_connection(hub: Hub, state: Mapping[str, Any], stream: trio.abc.
 
     The caller closes the stream in the end. Only Cancelled (of a scope outside) and KeyboardInterrupt leave.
     """
-    sock = _socket(stream)
+    transport = Transport(stream)
     try:
-        client, server = _addresses(sock)
+        client, server = transport.addresses()
     except OSError:
         return  # it left already
     host = client[0] if client else None
     if not hub.admit(host):
         return
-    connection = Connection(hub, stream, -1 if sock is None else sock.fileno())
+    connection = Connection(hub, transport)
     connection.scope_base |= {"state": state, "client": client, "server": server}
     hub.connections[connection] = None
     try:
@@ -58,26 +58,26 @@ async def serve_connection(hub: Hub, state: Mapping[str, Any], stream: trio.abc.
 class Connection:
     """What one client sends and gets; `Watched` for the reaper, `Wire` for its exchanges."""
 
-    def __init__(self, hub: Hub, stream: trio.abc.Stream, fd: int) -> None:
+    def __init__(self, hub: Hub, transport: Transport) -> None:
         self.phase = Phase.OPENING
         self.stage = 0
         self.moves = 0
         self.writing = False
         self.request = Request()
         self.chart = Chart()
-        self.fd = fd
+        self.fd = transport.fd
         self.scope_base: Scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "scheme": "https" if isinstance(stream, trio.SSLStream) else "http",
+            "scheme": "https" if transport.secure else "http",
             "root_path": "",
             "client": None,
             "server": None,
             "state": {},
         }
         self._hub = hub
-        self._stream = stream
-        self._plain_fd = fd if isinstance(stream, trio.SocketStream) else -1  # never under TLS: it would write in clear
+        self._transport = transport
+        self._stream = transport.stream
         self._parser = Parser(hub.limits)
         self._scope = trio.CancelScope()
         self._body_scope: trio.CancelScope | None = None
@@ -101,7 +101,7 @@ class Connection:
 
     def cut(self, *, reset: bool = False) -> None:
         """End the connection now, and the app that works for it; `reset`: drop what the client did not read."""
-        sock = _socket(self._stream) if reset else None
+        sock = self._transport.socket if reset else None
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -136,7 +136,7 @@ class Connection:
         try:
             if len(data) <= _WRITE_BYTES:
                 self.moves += 1
-                await self._send(data)
+                await self._transport.send(data)
             else:
                 await self._write_long(memoryview(data))
         except _BROKEN:
@@ -147,20 +147,7 @@ class Connection:
     async def _write_long(self, data: memoryview) -> None:
         for start in range(0, len(data), _WRITE_BYTES):
             self.moves += 1
-            await self._send(data[start : start + _WRITE_BYTES])
-
-    async def _send(self, data: bytes | memoryview) -> None:
-        """Send all of it. On a plain socket the kernel mostly takes it at once: no trip through the scheduler then."""
-        sent = 0
-        if self._plain_fd >= 0:
-            try:
-                sent = os.write(self._plain_fd, data)
-            except BlockingIOError:
-                pass
-            except OSError:
-                raise trio.BrokenResourceError from None
-        if sent < len(data):
-            await self._stream.send_all(data[sent:] if sent else data)
+            await self._transport.send(data[start : start + _WRITE_BYTES])
 
     async def fill(self, request: Request) -> None:
         """Read on until `request.settled`."""
@@ -269,39 +256,12 @@ class Connection:
     async def _read(self) -> bytes:
         """What the client sent; nothing if it sends no more."""
         try:
-            data = await (self._receive_plain() if self._plain_fd >= 0 else self._stream.receive_some(_READ_BYTES))
+            data = await self._transport.receive(_READ_BYTES)
         except _BROKEN:
             return b""
         self.moves += 1
-        return bytes(data)
-
-    async def _receive_plain(self) -> bytes:
-        """Wait, then read: between two requests the kernel has nothing yet, and asking it first would be in vain."""
-        while True:
-            await trio.lowlevel.wait_readable(self._plain_fd)
-            try:
-                return os.read(self._plain_fd, _READ_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError:
-                raise trio.BrokenResourceError from None
+        return data
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
         self.stage += 1
-
-
-def _socket(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
-    """The socket under `stream`; a stream in memory has none."""
-    transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-    return transport.socket if isinstance(transport, trio.SocketStream) else None
-
-
-def _addresses(sock: trio.socket.SocketType | None) -> tuple[tuple[str, int] | None, tuple[str, int | None] | None]:
-    """ASGI's `client` and `server`: host and port, or for a unix socket nothing and its path."""
-    if sock is None:
-        return None, None
-    peer, own = sock.getpeername(), sock.getsockname()
-    if sock.family == socket.AF_UNIX:
-        return None, (str(own), None)
-    return (peer[0], peer[1]), (own[0], own[1])

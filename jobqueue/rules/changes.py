@@ -60,4 +60,5 @@ class Changes:
 
     def empty(self) -> bool:
         """Nothing to commit."""
-        return not (self.jobs or self.attempts or self.keys or self.dropped_keys or self.lines or self.progress)
+        rows = self.jobs or self.attempts or self.keys or self.dropped_keys or self.lines or self.progress
+        return not (rows or self.seq)

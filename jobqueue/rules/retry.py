@@ -20,7 +20,7 @@ def longest_delay(policy: Retry, attempt: int) -> float:
     try:
         return min(policy.initial * policy.factor ** (attempt - 1), policy.max)
     except OverflowError:
-        return policy.max
+        return policy.max if policy.initial else 0.0
 
 
 def delay(policy: Retry, attempt: int, chance: Callable[[], float]) -> float:

@@ -29,6 +29,7 @@ class Reading(Engine):
         self.gets: list[int] = []
         self.read_door: trio.Event | None = None
         self.read_fault: Exception | None = None
+        self.faulty_id = ""
 
     async def _read(self) -> None:
         if self.read_door is not None:
@@ -41,6 +42,8 @@ class Reading(Engine):
         """As the memory engine."""
         self.gets.append(len(ids))
         await self._read()
+        if self.faulty_id in ids:
+            raise OverflowError("inside")
         return await super().get(ids)
 
     async def page(self, wanted: Filter, before: int | None, limit: int) -> contract.Page:
@@ -136,6 +139,21 @@ async def test_a_bug_in_a_read_is_told_and_ends_nothing(
         assert "inside" not in str(told.value)
     engine.read_fault = None
     assert await reads.job(job.id) == job
+
+
+async def test_a_bug_in_one_read_spoils_no_neighbour(
+    engine: Reading, state: State, reads: Reads, nursery: trio.Nursery
+) -> None:
+    """Of reads that go together only the one that is at fault gets the 500."""
+    jobs = (await state.submit([draft() for _ in range(4)])).jobs
+    engine.faulty_id = jobs[2].id
+    engine.read_door = trio.Event()
+    calls = [Call(nursery, partial(reads.job, id)) for id in (jobs[0].id, *(job.id for job in jobs))]
+    await settled()
+    engine.read_door.set()
+    with pytest.raises(Internal):
+        await calls.pop(3).wait()
+    assert [(await call.wait()).seq for call in calls] == [1, 1, 2, 4]
 
 
 async def test_lists_are_shed_jobs_are_not(engine: Reading, state: State, reads: Reads, nursery: trio.Nursery) -> None:

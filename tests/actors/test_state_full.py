@@ -135,3 +135,13 @@ async def test_what_is_due_on_a_full_disk_waits(engine: Engine, state: State) ->
     engine.fault = nothing
     await trio.sleep(1)
     assert engine.only().status is Status.QUEUED
+
+
+async def test_a_disk_with_room_again_is_noticed_unasked(engine: Engine, state: State) -> None:
+    """Not ready means no traffic: so that it heals, the actor must find out by itself, and say so within a minute."""
+    engine.fault = raising(FULL)
+    with pytest.raises(StorageFull):
+        await add(state)
+    engine.fault = nothing
+    await trio.sleep(60)
+    assert not (await state.vitals()).store_failing

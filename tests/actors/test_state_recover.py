@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch, Dispatcher
-from jobqueue.actors.state import RECOVER_MOST, StateActor
+from jobqueue.actors.recovery import MOST as RECOVER_MOST
+from jobqueue.actors.state import StateActor
 from jobqueue.actors.state_handle import State
 from jobqueue.job import Ending, Job, Outcome, Reason, Status
 from jobqueue.mailbox import Nudge
@@ -15,7 +16,7 @@ from jobqueue.rules.table import Table
 from jobqueue.server import running
 from jobqueue.stores.contract import Needs
 from tests.actors.engine import Engine, Outside
-from tests.actors.kit import Call, add, claim, serving, settle, settled, take
+from tests.actors.kit import Call, add, claim, serving, settle, settled, take, turn
 from tests.helpers import draft, planted
 
 
@@ -141,16 +142,30 @@ async def test_a_quarantine_ends_by_itself(engine: Engine, outside: Outside) -> 
         assert trio.current_time() - began == pytest.approx(30)
 
 
-async def test_a_hold_for_a_suspect_ends_by_itself(state: State, engine: Engine, dispatch: Dispatch) -> None:
-    """The node holds its claims back for a suspect at most 30 s while others run; then it serves the rest."""
-    await add(state, queue="other")
-    await claim(state, queue="other")
+async def plant_suspect(engine: Engine) -> None:
+    """Have a suspect wait."""
 
     def rule(table: Table) -> None:
         number = table.next_seq()
         table.add(planted(Status.QUEUED, crashes=2, seq=number, place=number))
 
     await engine.apply(Needs(), rule)
+
+
+async def test_the_last_end_lets_a_suspect_start(state: State, engine: Engine) -> None:
+    """When the last running attempt ends in the very turn that wants a job, the node is idle: the suspect starts."""
+    await add(state, queue="other")
+    (busy,) = await claim(state, queue="other")
+    await plant_suspect(engine)
+    (job,) = (await turn(state, busy, wants=1)()).claims.jobs[0]
+    assert (job.suspect, job.alone) == (True, True)
+
+
+async def test_a_hold_for_a_suspect_ends_by_itself(state: State, engine: Engine, dispatch: Dispatch) -> None:
+    """The node holds its claims back for a suspect at most 30 s while others run; then it serves the rest."""
+    await add(state, queue="other")
+    await claim(state, queue="other")
+    await plant_suspect(engine)
     innocent = await add(state)
     assert (await take(dispatch)).id == innocent.id
     assert trio.current_time() == pytest.approx(30)

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch
-from jobqueue.actors.state import LOOK_SECONDS
+from jobqueue.actors.alarm import LOOK_SECONDS
 from jobqueue.actors.state_handle import State
 from jobqueue.clock import SECOND
 from jobqueue.errors import QueueFull

@@ -176,6 +176,12 @@ def foreign(file: Path) -> None:
         connection.execute("CREATE TABLE bookmarks(url); INSERT INTO bookmarks VALUES('x'); PRAGMA user_version = 70")
 
 
+def set_back(file: Path) -> None:
+    """Its last number is one that jobs have."""
+    with apsw.Connection(str(file)) as connection:
+        connection.execute("UPDATE meta SET value = 3 WHERE name = 'seq'")
+
+
 def no_database(file: Path) -> None:
     """Something else."""
     file.write_bytes(b"PK\x03\x04" * 9000)
@@ -202,6 +208,7 @@ def no_folder(file: Path) -> None:
     [
         (newer, f"has schema version {len(MIGRATIONS) + 1}, newer than this program's {len(MIGRATIONS)}"),
         (foreign, "is an SQLite file, but not one of jobqueue"),
+        (set_back, "is damaged (the last number is 3, but 60 is in use)"),
         (no_database, "is not a jobqueue database, or is damaged"),
         (emptied, "is empty, but held a store"),
         (a_folder, "cannot be opened"),

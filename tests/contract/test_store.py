@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from jobqueue.job import (
     Retry,
     Status,
 )
-from jobqueue.rules import lifecycle
+from jobqueue.rules import idempotency, lifecycle
 from jobqueue.rules.changes import KeyRecord
 from jobqueue.rules.idempotency import IdempotencyKey
 from jobqueue.rules.lifecycle import Limits, Times, replace
@@ -34,6 +35,8 @@ from jobqueue.stores.sqlite import commit
 from tests.helpers import DAY, EPOCH, FAILURE, Desk, draft, new_id, planted
 
 TEXTS = ["", "é", "\U0001f980", "a\x00b", "line\nbreak", "'; DROP TABLE jobs; --", "x" * 70_000]
+
+KEY = IdempotencyKey("key1 POST /jobs", "a", b"digest")
 
 FULL = Job(
     seq=1,
@@ -361,6 +364,7 @@ async def test_heads_and_ready(desk: Desk) -> None:
     """Lanes come by priority, turn, group, suspects apart; a lane's heads by place; both no more than asked for."""
     await desk.submit([draft(group="b"), draft(group="a"), draft(), draft(), draft(priority=9), draft(queue="other")])
     await desk.plant(planted(Status.QUEUED, crashes=2, seq=7, place=7))
+    await desk.plant(planted(Status.QUEUED, seq=8, place=0))
 
     def rule(table: Table, _: Times) -> list[Any]:
         lanes = [lane.key for lane in table.ready("default", 9)]
@@ -372,21 +376,21 @@ async def test_heads_and_ready(desk: Desk) -> None:
         assert [job.seq for job in table.heads(LaneKey("default", 0, None), 1)] == heads[:1]
         return [[(key.priority, key.group) for key in lanes], heads, table.queues()]
 
-    expected = [[(9, None), (0, None), (0, "a"), (0, "b")], [3, 4], ["default", "other"]]
+    expected = [[(9, None), (0, None), (0, "a"), (0, "b")], [8, 3, 4], ["default", "other"]]
     assert await desk.do(rule, Needs(claims={"*": 9})) == expected
 
 
 async def test_turns_are_kept(desk: Desk) -> None:
     """A lane's turn and its priority's virtual time are there in the next batch."""
-    await desk.submit([draft(group="a"), draft(group="a"), draft(group="b")])
-    await desk.claim(2)
+    await desk.submit([draft(group="a")] * 3 + [draft(group="b")])
+    await desk.claim(3)
     key = LaneKey("default", 0, "a")
 
     def rule(table: Table, _: Times) -> list[Any]:
         return [table.ready("default", 9), table.band("default", 0)]
 
     ((lane,), band) = await desk.do(rule, Needs(claims={"default": 9}, lanes={key}))
-    assert (lane.key, lane.queued, lane.running, lane.turn, band) == (key, 1, 1, 1.0, 0.0)
+    assert (lane.key, lane.queued, lane.running, lane.turn, band) == (key, 1, 2, 2.0, 1.0)
 
 
 async def test_due(desk: Desk) -> None:
@@ -462,6 +466,29 @@ async def test_keys(desk: Desk) -> None:
 
     names = {("s", "k0"), ("s", "k1"), ("s", "k2"), ("other", "k2")}
     assert await desk.do(rule, Needs(keys=names)) == [newer, None, records[2], None]
+
+
+def in_one_batch(first: str) -> Callable[[Table, Times], None]:
+    """Bind the key and forget stale ones, in this order or the other."""
+
+    def rule(table: Table, times: Times) -> None:
+        if first == "drop":
+            table.drop_stale_keys(times.now, 9)
+        idempotency.accept(table, [draft()], KEY, times)
+        if first == "bind":
+            table.drop_stale_keys(times.now, 9)
+
+    return rule
+
+
+async def test_rebound_while_the_old_one_is_forgotten(desk: Desk) -> None:
+    """A key that is bound anew in the batch that forgets its old meaning keeps the new one."""
+    await desk.submit([draft()], KEY)
+    desk.clock.advance(DAY)
+    for first in ("drop", "bind"):
+        await desk.do(in_one_batch(first), Needs(keys={(KEY.scope, KEY.key)}, most_due=9))
+        assert (await desk.submit([draft()], KEY)).replayed
+        desk.clock.advance(DAY)
 
 
 async def test_orphans(desk: Desk) -> None:

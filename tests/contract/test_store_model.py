@@ -29,6 +29,7 @@ from tests.helpers import FAILURE, Clock, Desk, Inline, draft, run
 
 QUEUES = ["p", "q"]
 RAM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # what a disk does is not looked at here
+BANDS = "SELECT queue, priority, turn FROM bands"
 NOWHERE = "01920000-0000-7000-8000-ffffffffffff"
 
 drafts = st.lists(
@@ -304,6 +305,7 @@ class Machine(RuleBasedStateMachine):
         if isinstance(store, SqliteStore):
             sql = "SELECT queue, priority, nullif(grp, ''), suspect, queued, running, turn FROM lanes"
             rows = store._connection.execute(sql).fetchall()
+            assert store._cache.bands == {tuple(band): turn for *band, turn in store._connection.execute(BANDS)}
             assert {(*lane.key, lane.queued, lane.running, lane.turn) for lane in cached.values()} == set(rows)
         counters = {(*key, name): n for key, lane in cached.items() for name, n in _counters(lane.queued, lane.running)}
         assert all(n >= 0 for n in counters.values())

@@ -21,7 +21,8 @@ def end_all_jobs(server: ServerProcess) -> None:
     """Wait for the end of each job that has none yet; suspects run one by one."""
     while jobs := server.client.get("/jobs?status=QUEUED,RUNNING,SCHEDULED&limit=200").json()["items"]:
         for job in jobs:
-            assert server.wait(job["id"])["status"] in ENDS
+            last = server.wait(job["id"])
+            assert last["status"] in ENDS, f"{last} did not end; of {jobs}\n{server.log}"
 
 
 def wrongs(store: Path, told: Told, journal: Sequence[Entry]) -> list[str]:

@@ -62,12 +62,12 @@ class _Reader(io.BufferedReader):
 class Raw:
     """One connection; use it in `with`."""
 
-    def __init__(self, port: int, *, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int, *, host: str = "127.0.0.1", receive_buffer: int | None = None) -> None:
         self.sock = socket.socket()
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(PATIENCE_SECONDS)
-        self.sock.connect(("127.0.0.1", port))
+        self.sock.connect((host, port))
         self._reader = _Reader(self.sock.makefile("rb", buffering=0))
 
     def __enter__(self) -> Self:

@@ -12,59 +12,65 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.raw_http import NDJSON, TOY, Raw, ServerProcess, Vitals, eventually, post, request, vitals
+from tests.e2e.raw_http import JSON, NDJSON, Raw, post, request
+from tests.e2e.watched_server import TOY, Vitals, Watched, watched
 
-POST = post(b'{"kind":"simulate"}')
+POST = post(b'{"kind":"a"}')
+BIG = post(b"[%s]" % b",".join([b'{"kind":"a","delay":3600,"tags":["%s"]}' % (b"t" * 64)] * 200))
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    """The server that has them all at once."""
-    with ServerProcess(TOY) as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """The server that has them all at once; with a page of jobs to be listed."""
+    with watched(tmp_path_factory.mktemp("slow")) as server:
+        assert server.ask(BIG).status == 201
         yield server
 
 
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A server that floods its clients."""
+    with watched(tmp_path_factory.mktemp("toy"), program=TOY) as toy:
+        yield toy
+
+
 @pytest.fixture(scope="module", autouse=True)
-def at_rest(server: ServerProcess) -> Vitals:
-    """The vital signs of the server before the first of them."""
-    return vitals(server)
+def at_rest(server: Watched, toy: Watched) -> tuple[Vitals, Vitals]:
+    """What they hold before the first of them."""
+    return server.settled(), toy.settled()
 
 
 class Slow:
     """Attacks that run in threads, each to its own end."""
 
-    def __init__(self, server: ServerProcess, threads: ThreadPoolExecutor) -> None:
-        self._server = server
+    def __init__(self, server: Watched, toy: Watched, threads: ThreadPoolExecutor) -> None:
+        real = (
+            *(silent, slow_head, slow_body, steady_body, slow_chunks, slow_origin_body, slow_lines, silent_lines),
+            *(never_reads_a_list, never_reads_pipelined, never_reads_lines, leaves_a_long_poll),
+        )
+        attacks = [(attack, server) for attack in real]
+        attacks.append((never_reads_a_stream, toy))
         self.outcomes: dict[str, Future[tuple[float, object]]] = {
-            attack.__name__: threads.submit(self._timed, attack)
-            for attack in (
-                silent,
-                slow_head,
-                slow_body,
-                steady_body,
-                slow_lines,
-                never_reads_pipelined,
-                never_reads_a_stream,
-                leaves_a_long_poll,
-            )
+            attack.__name__: threads.submit(_timed, attack, on) for attack, on in attacks
         }
-
-    def _timed(self, attack: Callable[[Raw], object]) -> tuple[float, object]:
-        with self._server.connect(receive_buffer=4096) as raw:
-            began = time.monotonic()
-            outcome = attack(raw)
-            return time.monotonic() - began, outcome
 
     def of(self, attack: Callable[[Raw], object]) -> tuple[float, object]:
         """How long `attack` took, in seconds, and what it saw."""
-        return self.outcomes[attack.__name__].result(30)
+        return self.outcomes[attack.__name__].result(60)
+
+
+def _timed(attack: Callable[[Raw], object], server: Watched) -> tuple[float, object]:
+    with server.connect(receive_buffer=4096) as raw:
+        began = time.monotonic()
+        outcome = attack(raw)
+        return time.monotonic() - began, outcome
 
 
 @pytest.fixture(scope="module", autouse=True)
-def slow(server: ServerProcess, at_rest: Vitals) -> Iterator[Slow]:
+def slow(server: Watched, toy: Watched, at_rest: tuple[Vitals, Vitals]) -> Iterator[Slow]:
     """The slow attacks, begun."""
     with ThreadPoolExecutor(20) as threads:
-        yield Slow(server, threads)
+        yield Slow(server, toy, threads)
 
 
 def drip(raw: Raw, data: bytes, every_seconds: float, size: int = 1) -> None:
@@ -90,32 +96,83 @@ def slow_head(raw: Raw) -> bool:
 
 def slow_body(raw: Raw) -> str:
     """A byte of the body every half a second."""
-    raw.send(post(b"x" * 100)[:-100])
-    drip(raw, b"x" * 19, 0.5)
-    return raw.answer().problem
+    return too_slow(raw, post(b"x" * 100))
+
+
+def slow_origin_body(raw: Raw) -> str:
+    """The same at the origin's route."""
+    return too_slow(raw, post(b"x" * 100, path=b"/submit"))
+
+
+def slow_chunks(raw: Raw) -> str:
+    """The same in chunks of a byte."""
+    return too_slow(raw, request(b"POST /jobs", JSON + b"Transfer-Encoding: chunked\r\n", b"1\r\nx\r\n" * 20), 6)
+
+
+def too_slow(raw: Raw, data: bytes, size: int = 1) -> str:
+    """Send the body slowly, and be told."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    raw.send(head + end)
+    drip(raw, body[: 19 * size], 0.5, size)
+    answer = raw.answer()
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert raw.ends()
+    return answer.problem
 
 
 def steady_body(raw: Raw) -> int:
     """2 KiB a second for 12 s."""
-    body = b'"' + b"x" * 24_000 + b'"'
+    body = b'{"kind":"a","payload":"%s"}' % (b"x" * 24_000)
     raw.send(post(body)[: -len(body)])
     drip(raw, body, 0.5, 1024)
     return raw.answer().status
 
 
-def slow_lines(raw: Raw) -> int:
-    """A byte of NDJSON a second for 12 s."""
-    raw.send(post(b"{}\n" * 4, NDJSON)[:-12])
-    drip(raw, b"{}\n" * 4, 1)
-    return raw.answer().status
+def slow_lines(raw: Raw) -> tuple[int, int]:
+    """A line of NDJSON, a byte a half a second for 12 s."""
+    line = b'{"kind":"slow.line"}\n  \n'
+    raw.send(post(line, NDJSON)[: -len(line)])
+    drip(raw, line, 0.5)
+    answer = raw.answer()
+    return answer.status, answer.body.count(b'"QUEUED"')
+
+
+def silent_lines(raw: Raw) -> tuple[int, int]:
+    """Two lines of NDJSON, and 12 s of silence between them."""
+    line = b'{"kind":"silent.line"}\n'
+    raw.send(post(line * 2, NDJSON)[: -len(line)])
+    time.sleep(12)
+    raw.send(line)
+    answer = raw.answer()
+    return answer.status, answer.body.count(b'"QUEUED"')
+
+
+def never_reads_a_list(raw: Raw) -> None:
+    """Asks for the same long page again and again, and reads nothing."""
+    say(raw, request(b"GET /jobs?limit=200") * 5000)
+    raw.wait_for_hangup()
 
 
 def never_reads_pipelined(raw: Raw) -> None:
     """Asks a lot and reads nothing."""
+    say(raw, request(b"GET /" + b"a" * 3000) * 5000)
+    raw.wait_for_hangup()
+
+
+def never_reads_lines(raw: Raw) -> None:
+    """Sends many bad lines of a stream without end, and reads none of the problems."""
+    say(
+        raw,
+        request(b"POST /jobs", NDJSON + b"Transfer-Encoding: chunked\r\n") + b"ea60\r\n" + b"{}\n" * 20_000 + b"\r\n",
+    )
+    raw.wait_for_hangup()
+
+
+def say(raw: Raw, data: bytes) -> None:
+    """Send what the server takes."""
     raw.sock.settimeout(0.2)
     with contextlib.suppress(OSError):
-        raw.send(request(b"GET /" + b"a" * 3000) * 5000)
-    raw.wait_for_hangup()
+        raw.send(data)
 
 
 def never_reads_a_stream(raw: Raw) -> None:
@@ -125,8 +182,17 @@ def never_reads_a_stream(raw: Raw) -> None:
 
 
 def leaves_a_long_poll(raw: Raw) -> None:
-    """Hangs up while the app waits; that the app does not is seen in the end."""
-    raw.send(request(b"GET /wait"))
+    """Hangs up while the server waits; that it does not is seen in the end."""
+    accepted = raw.ask(post(b'{"kind":"a","delay":3600}')).json()
+    raw.send(request(b"GET /jobs/%s?wait=60" % accepted["id"].encode()))
+
+
+def test_others_are_served_meanwhile(server: Watched, slow: Slow) -> None:
+    """While they all are at it."""
+    for _ in range(100):
+        began = time.monotonic()
+        assert server.ask(request(b"GET /readyz")).status == 200
+        assert time.monotonic() - began < 5
 
 
 def test_a_client_that_says_nothing_is_closed(slow: Slow) -> None:
@@ -145,9 +211,10 @@ def test_a_slow_head_is_closed(slow: Slow) -> None:
     assert 5 <= seconds < 8
 
 
-def test_a_slow_body_is_refused(slow: Slow) -> None:
+@pytest.mark.parametrize("attack", [slow_body, slow_origin_body, slow_chunks], ids=lambda attack: attack.__name__)
+def test_a_slow_body_is_refused(slow: Slow, attack: Callable[[Raw], object]) -> None:
     """After 10 s, with 408."""
-    seconds, problem = slow.of(slow_body)
+    seconds, problem = slow.of(attack)
 
     assert problem == "timeout"
     assert 10 <= seconds < 14
@@ -163,13 +230,24 @@ def test_a_steady_body_may_take_longer(slow: Slow) -> None:
 
 def test_lines_may_take_longer(slow: Slow) -> None:
     """NDJSON has no bound on the whole."""
-    seconds, status = slow.of(slow_lines)
+    seconds, outcome = slow.of(slow_lines)
 
-    assert status == 200
+    assert outcome == (200, 1)
     assert seconds > 10
 
 
-@pytest.mark.parametrize("attack", [never_reads_pipelined, never_reads_a_stream])
+def test_lines_may_come_far_apart(slow: Slow) -> None:
+    """Nor on the time between two of them, for 30 s."""
+    seconds, outcome = slow.of(silent_lines)
+
+    assert outcome == (200, 2)
+    assert seconds > 10
+
+
+NEVER_READ = [never_reads_a_list, never_reads_pipelined, never_reads_lines, never_reads_a_stream]
+
+
+@pytest.mark.parametrize("attack", NEVER_READ, ids=lambda attack: attack.__name__)
 def test_a_client_that_never_reads_is_closed(slow: Slow, attack: Callable[[Raw], object]) -> None:
     """After 5 s in which nothing moved."""
     seconds, _ = slow.of(attack)
@@ -177,9 +255,12 @@ def test_a_client_that_never_reads_is_closed(slow: Slow, attack: Callable[[Raw],
     assert 5 <= seconds < 9
 
 
-def test_after_all_this_the_server_is_as_before(server: ServerProcess, at_rest: Vitals, slow: Slow) -> None:
-    """Same open files, same tasks, no connection left, and no error inside, whatever they did."""
+def test_after_all_this_the_servers_are_as_before(
+    server: Watched, toy: Watched, at_rest: tuple[Vitals, Vitals], slow: Slow
+) -> None:
+    """Same open files, same tasks, and no fault inside, whatever they did."""
     for future in slow.outcomes.values():
-        future.result(30)
+        future.result(60)
 
-    assert eventually(lambda: vitals(server) == at_rest), f"{vitals(server)} is not {at_rest}"
+    assert server.rests(at_rest[0]), f"{server.state} is not {at_rest[0]}"
+    assert toy.rests(at_rest[1]), f"{toy.state} is not {at_rest[1]}"

@@ -81,12 +81,14 @@ class Watched:
 
 
 @contextmanager
-def watched(folder: Path, *options: str, program: str = REAL, around: Sequence[str] = ()) -> Iterator[Watched]:
-    """A watched server with its jobs in memory and two workers; gone afterwards. around: a command that execs it."""
+def watched(
+    folder: Path, *options: str, store: str = "memory:", program: str = REAL, around: Sequence[str] = ()
+) -> Iterator[Watched]:
+    """A watched server with two workers, gone afterwards. around: a command that execs it."""
     count = folder / "tasks"
     count.write_bytes(bytes(COUNT_BYTES))
     command = [*around, sys.executable, "-m", "tests.e2e.watched_server", str(count), program]
-    with running_server(folder, "--store", "memory:", "--workers", "2", *options, command=command) as process:
+    with running_server(folder, "--store", store, "--workers", "2", *options, command=command) as process:
         yield Watched(process, count)
 
 

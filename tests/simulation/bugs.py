@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -86,10 +86,8 @@ class Hasty(Passing):
             answers = decide(table).answers
             raise Rehearsed
 
-        try:
+        with suppress(Rehearsed):
             await self.store.inner.apply(needs, rehearse)
-        except Rehearsed:
-            pass
         self._at = 0
         for command, answer in zip(self.commands, answers, strict=False):
             if isinstance(command, self.kinds) and not isinstance(answer, JobQueueError):
@@ -221,12 +219,6 @@ def unfair_lane() -> AbstractContextManager[object]:
     return patch.object(Table, "serve", lambda *_: None)
 
 
-@contextmanager
-def nothing() -> Iterator[None]:
-    """No bug."""
-    yield
-
-
 BUGS: dict[str, Planted] = {
     planted.__name__.replace("_", "-"): planted
     for planted in (
@@ -242,5 +234,3 @@ BUGS: dict[str, Planted] = {
         unfair_lane,
     )
 }
-
-__all__ = ["BUGS", "Awaitable", "nothing"]

@@ -1,4 +1,4 @@
-"""The clients: each asks one thing after the other, and asks again under the same key when it does not know the outcome."""
+"""The clients: each asks one thing after the other, and again under the same key while it does not know the outcome."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import trio
 
 from jobqueue.clock import SECOND, iso
 from tests.simulation import disk
-from tests.simulation.node import Answer, Exchange, Lives, Sim
+from tests.simulation.node import Lives
+from tests.simulation.wire import Answer, Exchange, Sim
 
 PACES = (0.0, 0.05, 0.7, 3.0)
 WAITS = (1, 5, 30)

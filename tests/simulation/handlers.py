@@ -18,9 +18,10 @@ from tests.simulation.runs import How, Run
 BRISK = (0.0, 0.05, 0.5, 2.0)
 STALL_SECONDS = 1_000_000.0
 SHIELDED_SECONDS = (1.0, 4.0, 12.0)
-OBEDIENT = frozenset(
-    {"quick", "sleepy", "failing", "retrying", "fatal", "stalling", "exiting", "poison", "reporting", "unstorable"}
-)
+OBEDIENT = (
+    "quick", "sleepy", "failing", "retrying", "fatal", "stalling", "exiting", "poison", "reporting", "unstorable",
+)  # fmt: skip
+KINDS = (*OBEDIENT, "shielded")
 
 Body = Callable[[Any], Awaitable[Any]]
 
@@ -34,11 +35,17 @@ class Host(disk.Host, Protocol):
 def registry(host: Host, oracle: Oracle, rng: random.Random, base: Handlers) -> Handlers:
     """The handlers of one life, and those of `base`. All of them are entered into the oracle's ledger."""
     made = Handlers()
-    for kind, body in _bodies(host, rng).items():
-        made.register(kind)(_noted(kind, body, host, oracle))
+    work = Work(host, rng)
+    for kind in KINDS:
+        made.register(kind)(_noted(kind, getattr(work, kind), host, oracle))
     for registration in base:
         made.register(registration.kind)(_noted(registration.kind, _plain(registration.function), host, oracle))
     return made
+
+
+def still_alive(host: Host) -> bool:
+    """Asked anew, since it may change at every await."""
+    return host.alive
 
 
 def _plain(function: Callable[[Any, Any], Awaitable[Any]]) -> Body:
@@ -71,74 +78,77 @@ def _noted(kind: str, body: Body, host: Host, oracle: Oracle) -> Callable[[Conte
             how = "cancelled"
             raise
         finally:
-            oracle.ledger.end(run, how if host.alive else "killed")
+            if not still_alive(host):
+                how = "killed"
+            oracle.ledger.end(run, how)
             oracle.ended(run)
 
     return handler
 
 
-def _bodies(host: Host, rng: random.Random) -> dict[str, Body]:
-    async def pause() -> None:
-        await trio.sleep(rng.choice(BRISK))
+class Work:
+    """The bodies, by the names of their kinds."""
 
-    async def quick(ctx: Context) -> Any:
+    def __init__(self, host: Host, rng: random.Random) -> None:
+        self._host = host
+        self._rng = rng
+
+    async def _pause(self) -> None:
+        await trio.sleep(self._rng.choice(BRISK))
+
+    async def quick(self, ctx: Context) -> Any:
         return {"epoch": ctx.epoch}
 
-    async def sleepy(ctx: Context) -> Any:
-        await pause()
-        await pause()
+    async def sleepy(self, ctx: Context) -> Any:
+        await self._pause()
+        await self._pause()
         return {"epoch": ctx.epoch, "slept": True}
 
-    async def failing(ctx: Context) -> Any:
-        await pause()
-        if rng.random() < 0.7:
+    async def failing(self, ctx: Context) -> Any:
+        await self._pause()
+        if self._rng.random() < 0.7:
             raise ValueError("drawn")
         return {"epoch": ctx.epoch, "failed": False}
 
-    async def retrying(ctx: Context) -> Any:
-        await pause()
-        if rng.random() < 0.5:
-            raise RetryIn(rng.choice((0, 0.5, 5)))
+    async def retrying(self, ctx: Context) -> Any:
+        await self._pause()
+        if self._rng.random() < 0.5:
+            raise RetryIn(self._rng.choice((0, 0.5, 5)))
         return {"epoch": ctx.epoch}
 
-    async def fatal(_ctx: Context) -> Any:
-        await pause()
+    async def fatal(self, _ctx: Context) -> Any:
+        await self._pause()
         raise Fatal("drawn")
 
-    async def stalling(ctx: Context) -> Any:
-        if rng.random() < 0.7:
+    async def stalling(self, ctx: Context) -> Any:
+        if self._rng.random() < 0.7:
             await trio.sleep(STALL_SECONDS)
         return {"epoch": ctx.epoch}
 
-    async def shielded(ctx: Context) -> Any:
+    async def shielded(self, ctx: Context) -> Any:
         with trio.CancelScope(shield=True) as shield:
-            host.shields.append(shield)
-            await trio.sleep(rng.choice(SHIELDED_SECONDS))
-        if not host.alive:
+            self._host.shields.append(shield)
+            await trio.sleep(self._rng.choice(SHIELDED_SECONDS))
+        if not still_alive(self._host):
             await trio.sleep_forever()
         return {"epoch": ctx.epoch, "late": True}
 
-    async def exiting(_ctx: Context) -> Any:
-        await pause()
+    async def exiting(self, _ctx: Context) -> Any:
+        await self._pause()
         raise SystemExit(3)
 
-    async def poison(ctx: Context) -> Any:
-        await pause()
-        host.crash(ctx.id)
+    async def poison(self, ctx: Context) -> Any:
+        await self._pause()
+        self._host.crash(ctx.id)
         await trio.sleep_forever()
 
-    async def reporting(ctx: Context) -> Any:
+    async def reporting(self, ctx: Context) -> Any:
         for percent in (10, 60):
             await ctx.progress(percent, "so far")
             await ctx.log(f"at {percent}")
-            await pause()
+            await self._pause()
         return {"epoch": ctx.epoch}
 
-    async def unstorable(ctx: Context) -> Any:
-        await pause()
+    async def unstorable(self, ctx: Context) -> Any:
+        await self._pause()
         return {"epoch": ctx.epoch, disk.SPOILED: True}
-
-    bodies = (
-        quick, sleepy, failing, retrying, fatal, stalling, shielded, exiting, poison, reporting, unstorable,
-    )  # fmt: skip
-    return {body.__name__: body for body in bodies}

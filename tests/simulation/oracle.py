@@ -13,6 +13,7 @@ import trio
 
 from jobqueue.clock import Micros
 from jobqueue.job import AttemptRecord, Ending, Job, Reason, Status
+from tests.simulation import endings
 from tests.simulation.lanes import Lanes
 from tests.simulation.plan import Plan
 from tests.simulation.runs import Ledger, Run
@@ -128,7 +129,7 @@ class Oracle:
         if record is None or (record.seq, record.epoch) != (before.seq, before.epoch):
             self.blame(f"{before.id} left RUNNING without a record of its attempt")
             return
-        self._check(self._ending_fault(before, after, record, host))
+        self._check(endings.fault(before, after, record, self._facts(before, host)))
         kept = after.reason is Reason.CRASH_LOOP  # the try that convicted it is shown, as the last one
         spent = self._spent.get(before.id, 0) + (kept or record.ending not in (Ending.RELEASED, Ending.CRASHED))
         self._spent[before.id] = spent
@@ -139,50 +140,20 @@ class Oracle:
         if after.status is Status.QUEUED:
             self._check(self.lanes.enter(after, kept=before.place))
         if after.status is Status.FAILED:
-            self._check(self._failure_fault(before, after, host))
+            self._check(endings.failure_fault(before, after, self._facts(before, host)))
         if record.ending is Ending.CRASHED and not (after.crashes == before.crashes + 1 <= CRASHES_MOST + 9):
             self.blame(f"{after.id} counts {after.crashes} crashes after {before.crashes}")
 
-    def _ending_fault(self, before: Job, after: Job, record: AttemptRecord, host: Host) -> str | None:
-        """Whether the attempt really ended as its record says."""
-        run = self.ledger.find(before.id, before.epoch)
-        how = run.how if run is not None else "never started"
-        said = f"{before.id}, epoch {before.epoch}: recorded as {record.ending}, but its handler {how}"
-        match record.ending:
-            case Ending.DONE:
-                return None if run is not None and how == "returned" and record.result == run.result else said
-            case Ending.ERROR:
-                known = how == "raised" or (run is None and before.kind == "missing")
-                return None if known or (after.reason is Reason.UNDECODABLE and how == "returned") else said
-            case Ending.TIMEOUT:
-                lasted = trio.current_time() - self._claims[before.id, before.epoch]
-                asked = lasted >= before.options.timeout - 0.001
-                return None if asked and how in ("cancelled", "raised") else said
-            case Ending.CANCELLED:
-                ended = how != "running" or host.draining  # stuck work is left behind, its job is not
-                return None if before.cancel_requested_at is not None and ended else said
-            case Ending.RELEASED:
-                return None if host.draining else said
-            case Ending.CRASHED:
-                return None if before.boot_id != f"boot-{host.number}" and how != "running" else said
-        return said
-
-    def _failure_fault(self, before: Job, after: Job, host: Host) -> str | None:
-        match after.reason:
-            case Reason.CRASH_LOOP:
-                killer = self.deaths.get(int((before.boot_id or "-0").rpartition("-")[2]))
-                if not before.alone or (killer is not None and killer != before.id):
-                    return f"the innocent {after.id} was convicted of the death that {killer} caused"
-                return None
-            case Reason.ERROR | Reason.TIMEOUT:
-                return None if after.attempt >= after.options.max_attempts else f"{after.id} failed with tries left"
-            case Reason.FATAL:
-                return None if after.kind == "fatal" else f"{after.id} of kind {after.kind} failed as fatal"
-            case Reason.UNKNOWN_KIND:
-                return None if after.kind == "missing" else f"{after.id} of kind {after.kind} failed as unknown"
-            case Reason.UNDECODABLE:
-                return None if after.kind == "unstorable" else f"{after.id} of kind {after.kind} was not stored"
-        return f"{after.id} FAILED out of RUNNING for {after.reason}"
+    def _facts(self, job: Job, host: Host) -> endings.Facts:
+        """What is known about the attempt besides what the program says."""
+        life = int((job.boot_id or "-0").rpartition("-")[2])
+        return endings.Facts(
+            run=self.ledger.find(job.id, job.epoch),
+            lasted=trio.current_time() - self._claims[job.id, job.epoch],
+            draining=host.draining,
+            died=life != host.number,
+            killer=self.deaths.get(life),
+        )
 
     def _moved(self, before: Job, after: Job, host: Host) -> None:
         """A move by a command or by time."""
@@ -204,7 +175,7 @@ class Oracle:
                 self._check(self._moment_fault(before, host))
         if after.reason is Reason.EXPIRED and self._exact():
             late = (self._now() - (before.options.expires_at or 0)) / 1e6
-            self._check(None if 0 <= late else f"{after.id} expired {-late} s too early")
+            self._check(None if late >= 0 else f"{after.id} expired {-late} s too early")
 
     def _moment_fault(self, job: Job, host: Host) -> str | None:
         """Whether a scheduled job became due at its time."""

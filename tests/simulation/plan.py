@@ -65,7 +65,7 @@ def draw(seed: int, only: Sequence[str] | None = None) -> Plan:
         faults=faults,
         crash_steps=tuple(sorted(rng.randrange(40, STEPS) for _ in range(crashes))) if "crash" in faults else (),
         cuts=tuple(sorted(rng.randrange(1, 80) for _ in range(cuts))) if "cut" in faults else (),
-        drains=tuple(sorted(rng.uniform(0.5, SECONDS) for _ in range(drains))) if "drain" in faults else (),
+        drains=tuple(_signals(rng, drains)) if "drain" in faults else (),
         jumps=tuple(
             (rng.uniform(0.5, SECONDS), rng.choice((-3600.0, -60.0, -2.0, 2.0, 60.0, 3600.0))) for _ in range(jumps)
         )
@@ -76,3 +76,9 @@ def draw(seed: int, only: Sequence[str] | None = None) -> Plan:
         operations=rng.randint(3, 6),
         max_queued=rng.randint(3, 8) if "tight" in faults else 1_000,
     )
+
+
+def _signals(rng: random.Random, count: int) -> list[float]:
+    """The moments of SIGTERM; some are followed by a second one."""
+    moments = [rng.uniform(0.5, SECONDS) for _ in range(count)]
+    return sorted([*moments, *(at + rng.choice((0.01, 1.0)) for at in moments if rng.random() < 0.3)])

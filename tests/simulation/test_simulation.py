@@ -27,10 +27,8 @@ SOAK_SCHEDULES = int(os.environ.get("SIM_SOAK_SCHEDULES", "100000"))
 CHUNK = 50
 
 FAILED_ONCE = (
-    (4, "memory"),  # SIGTERM while the process ended for an I/O error: exit code 70 instead of 74
-    (168, "memory"),  # an end that could not be stored, on a disk that was full besides: the job stayed RUNNING
-    (11067, "sqlite"),  # a spoiled batch on a slow disk, and a timeout meanwhile
-    (20069, "memory"),  # a job that was handed out some time after its claim, which its timeout counts from
+    (11, "memory"),  # a client that left a stream of lines left a generator behind, to the garbage collector
+    (62, "memory"),  # SIGTERM while the process ended for an I/O error: exit code 70 instead of 74
 )
 
 
@@ -95,14 +93,14 @@ def test_seeds_are_different_schedules() -> None:
 
 
 def test_the_schedules_reach_what_they_are_to_try() -> None:
-    """Among a few hundred there are crashes, convictions, give-backs and the rest: an idle fault proves nothing."""
+    """Among two hundred there are crashes, convictions, give-backs and the rest: an idle fault proves nothing."""
     wanted = (
         "CRASH step", "CRASH commit", "CRASH left stuck work", "SIGTERM", "DIED StoreFailed", "store failing",
         "crash-loop", "timeout", "undecodable", "unknown-kind", "expired", "RUNNING -> CANCELLED",
         "FAILED -> QUEUED", "RUNNING -> QUEUED", "echo", "no answer", " 429", " 503", " 507", " 202",
     )  # fmt: skip
     seen: Counter[str] = Counter()
-    for seed in range(300):
+    for seed in range(200):
         trace = "\n".join(simulate(seed, keep=1_000_000).tail)
         seen.update({what: trace.count(what) for what in wanted})
     assert not [what for what in wanted if not seen[what]], seen

@@ -152,8 +152,8 @@ def test_all_faults_are_told_together(file: Path) -> None:
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("port = ", "line 1"),
-        ("port = 1\nport = 2", "line 2"),
+        ("port = \n", "line 1"),
+        ("port = 1\nport = 2\n", "line 2"),
         ("\x00", "line 1"),
         ("[server]\nport = 1", "unknown key server"),
     ],

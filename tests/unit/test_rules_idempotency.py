@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from jobqueue.errors import KeyReuse, QueueFull, Removed
 from jobqueue.job import Status
 from jobqueue.rules import idempotency
 from jobqueue.rules.idempotency import IdempotencyKey
-from jobqueue.rules.lifecycle import Limits, Times
-from jobqueue.rules.table import Table
+from jobqueue.rules.lifecycle import Limits
 from jobqueue.stores.contract import Filter, Needs
 from tests.helpers import DAY, Desk, draft, memory
 
@@ -69,30 +66,6 @@ async def test_kept_for_a_day() -> None:
     desk.clock.advance(DAY)
     await desk.ripen()
     assert await desk.store.next_due() is None
-
-
-def in_one_batch(first: str) -> Callable[[Table, Times], None]:
-    """Bind the key and forget stale ones, in this order or the other."""
-
-    def rule(table: Table, times: Times) -> None:
-        if first == "drop":
-            table.drop_stale_keys(times.now, 9)
-        idempotency.accept(table, [draft()], KEY, times)
-        if first == "bind":
-            table.drop_stale_keys(times.now, 9)
-
-    return rule
-
-
-async def test_rebound_while_the_old_one_is_forgotten() -> None:
-    """A key that is bound anew in the batch that forgets its old meaning keeps the new one."""
-    desk = memory()
-    await desk.submit([draft()], KEY)
-    desk.clock.advance(DAY)
-    for first in ("drop", "bind"):
-        await desk.do(in_one_batch(first), Needs(keys={(KEY.scope, KEY.key)}, most_due=9))
-        assert (await desk.submit([draft()], KEY)).replayed
-        desk.clock.advance(DAY)
 
 
 async def test_removed_job() -> None:

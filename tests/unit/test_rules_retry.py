@@ -35,6 +35,11 @@ def test_the_default_is_capped_at_an_hour() -> None:
     assert [longest_delay(Retry(), attempt) for attempt in (12, 13, 14, 999)] == [2048, 3600, 3600, 3600]
 
 
+def test_nothing_times_anything_is_nothing() -> None:
+    """A policy that begins with no delay never has one, however far its factor would carry."""
+    assert longest_delay(Retry(initial=0, factor=100), 999) == 0
+
+
 @pytest.mark.parametrize(
     "policy, expected",
     [

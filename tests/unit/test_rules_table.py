@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueue.errors import NotFound
-from jobqueue.job import Job, Lane, LaneKey, Status
+from jobqueue.job import Ending, Job, Lane, LaneKey, Status
 from jobqueue.rules import lifecycle
 from jobqueue.rules.lifecycle import Times, replace
 from jobqueue.rules.table import LEGAL, IllegalMove, Table
@@ -102,6 +102,19 @@ async def test_ready_lanes_in_order() -> None:
     assert found == [(2, None), (1, None), (0, "b"), (0, "c"), (0, "a")]
 
 
+async def test_lanes_that_were_emptied_make_room() -> None:
+    """When the batch has emptied the lanes that were first, those behind them come up."""
+    desk = memory()
+    jobs = (await desk.submit([draft(group=group) for group in "abc"])).jobs
+
+    def rule(table: Table, times: Times) -> list[str | None]:
+        for job in jobs[:2]:
+            lifecycle.cancel(table, job.id, times)
+        return [lane.key.group for lane in table.ready("default", 1)]
+
+    assert await desk.do(rule, Needs(jobs={job.id for job in jobs}, claims={"default": 1})) == ["c"]
+
+
 async def test_numbers_only_grow() -> None:
     """Identities and places come from one sequence that never gives a number twice, over batches as well."""
     desk = memory()
@@ -123,6 +136,20 @@ async def test_lanes_follow_the_jobs() -> None:
     for job in jobs:
         await desk.settle(job)
     assert key not in tables.lanes
+
+
+async def test_suspects_have_lanes_of_their_own() -> None:
+    """A job that becomes a suspect leaves its lane for that of the suspects, and may come back."""
+    desk = memory()
+    tables = desk.store.tables  # type: ignore[attr-defined]
+    job = await desk.plant(planted(Status.RUNNING, crashes=1))
+    await desk.settle(job, Ending.CRASHED)
+    suspects = LANE._replace(suspect=True)
+    assert (tables.lanes[LANE].running, tables.lanes[suspects]) == (0, Lane(suspects, queued=1))
+    (job,) = await desk.claim()
+    await desk.settle(job, Ending.RELEASED)
+    assert suspects not in tables.lanes
+    assert (tables.lanes[LANE].queued, tables.lanes[LANE].running) == (1, 0)
 
 
 READS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from jobqueue.handlers import Handlers
 from jobqueue.job import DEFAULT_OPTIONS, Draft, Error, Options, Progress, Reason, Retry, Status
 from tests.helpers import EPOCH, planted
 
-NAMES = "abcXYZ019._:-"
+NAME_CHARACTERS = f"{string.ascii_letters}{string.digits}._:-"
 ANY = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.lists(st.none())
 
 
@@ -51,32 +52,36 @@ def test_a_handlers_registration_fills_what_a_submission_leaves_open() -> None:
     assert wire.draft({"kind": "other"}, EPOCH, known).options is DEFAULT_OPTIONS
 
 
-@given(st.text(alphabet=NAMES, min_size=1, max_size=64))
+@given(st.text(alphabet=NAME_CHARACTERS, min_size=1, max_size=64))
 def test_a_name_is_1_to_64_of_its_characters(name: str) -> None:
     """`[A-Za-z0-9._:-]{1,64}`."""
     said = draft(kind=name, queue=name, group=name, tags=[name])
     assert (said.kind, said.queue, said.group, said.options.tags) == (name, name, name, (name,))
 
 
-@given(st.text(max_size=70).filter(lambda text: not (0 < len(text) <= 64 and set(text) <= set(NAMES))))
+@given(st.text(max_size=70).filter(lambda text: not (0 < len(text) <= 64 and set(text) <= set(NAME_CHARACTERS))))
 def test_nothing_else_is_a_name(text: str) -> None:
-    """Not even with a line feed at its end."""
-    if not text or not text.isascii() or not text.replace("_", "a").replace("-", "a").replace(".", "a").isalnum():
-        assert fault({"kind": text})[1] == ["/kind"] or text.replace(":", "a").isalnum()
-    assert fault({"kind": "noop\n"}) == (Invalid, ["/kind"])
+    """Not even a name with a line feed at its end."""
+    for said in (text, "noop\n"):
+        assert fault({"kind": said})[1] == ["/kind"]
 
 
-@given(st.dictionaries(st.sampled_from([*wire.Submission.__struct_fields__, "x", "`", "a b", "~/"]), ANY | st.dictionaries(st.text(max_size=3), ANY)))  # fmt: skip
+FIELDS = st.sampled_from([*wire.Submission.__struct_fields__, "x", "`", "a b", "~/"])
+
+
+@given(st.dictionaries(FIELDS, ANY | st.dictionaries(st.text(max_size=3), ANY)))
 def test_whatever_is_said_is_taken_or_refused_with_pointers(said: dict[str, Any]) -> None:
     """Nothing but our own errors comes out, and each names a place that exists, or a field that is missing."""
     try:
         wire.draft(said, EPOCH, {})
     except JobQueueError as error:
-        assert error.status == 422
-        assert error.faults
-        for found in error.faults:
-            top = found.pointer.split("/")[1].replace("~1", "/").replace("~0", "~")
-            assert top in said or top in ("kind", "delay", "retry")
+        refused = error
+    else:
+        return
+    tops = {found.pointer.split("/")[1].replace("~1", "/").replace("~0", "~") for found in refused.faults}
+    assert refused.status == 422
+    assert tops
+    assert tops <= said.keys() | {"kind"}
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2036, 12, 31)), st.integers(-1439, 1439))  # noqa: DTZ001 - zones below

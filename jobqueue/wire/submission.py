@@ -8,16 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from jobqueue import strictjson
-from jobqueue.clock import SECOND, Micros, from_datetime, iso
+from jobqueue.clock import SECOND, Micros, from_datetime
 from jobqueue.errors import Fault, Invalid, InvalidText, JobQueueError, OutOfRange
-from jobqueue.job import DEFAULT_OPTIONS, AttemptRecord, Draft, Error, Job, Line, Options, Progress, Retry
+from jobqueue.job import DEFAULT_OPTIONS, Draft, Options, Retry
 
 NAME = r"^[A-Za-z0-9._:-]{1,64}(?!\n)$"  # `$` alone lets a line feed follow
 EARLIEST: Micros = 946_684_800 * SECOND  # 2000-01-01
@@ -232,129 +231,3 @@ def _at(said: Any, pointer: str) -> Any:
 def _json_type(said: Any) -> str:
     names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(said), "a number")
-
-
-# -- how a job is shown
-
-_encode = msgspec.json.encode
-FIELDS = (
-    "id", "queue", "kind", "payload", "status", "reason", "priority", "group", "tags", "attempt", "max_attempts",
-    "crashes", "epoch", "retry", "timeout", "run_at", "expires_at", "depends_on", "on_dependency_failure", "unique",
-    "result", "error", "progress", "created_at", "started_at", "finished_at", "next_attempt_at", "cancel_requested_at",
-    "worker", "trace_parent", "trace_state", "callback",
-)  # fmt: skip
-WIDE = ("payload", "result")  # left out of lists unless asked for, as the traceback is
-
-
-def encode(value: Any) -> bytes:
-    """The JSON of values as `fields` gives them."""
-    return _encode(value)
-
-
-def job_json(job: Job) -> bytes:
-    """A job, whole."""
-    return _encode(fields(job))
-
-
-def fields(job: Job) -> dict[str, Any]:
-    """A job's fields in their order, ready to be encoded."""
-    options = job.options
-    return {
-        "id": job.id,
-        "queue": job.queue,
-        "kind": job.kind,
-        "payload": _raw(job.payload),
-        "status": job.status.name,
-        "reason": job.reason,
-        "priority": job.priority,
-        "group": job.group,
-        "tags": options.tags,
-        "attempt": job.attempt,
-        "max_attempts": options.max_attempts,
-        "crashes": job.crashes,
-        "epoch": job.epoch,
-        "retry": _retry(options.retry),
-        "timeout": _number(options.timeout),
-        "run_at": _iso(options.run_at),
-        "expires_at": _iso(options.expires_at),
-        "depends_on": (),
-        "on_dependency_failure": "cancel",
-        "unique": None,
-        "result": _raw(job.result),
-        "error": None if job.error is None else _error(job.error),
-        "progress": None if job.progress is None else _progress(job.progress),
-        "created_at": iso(job.created_at),
-        "started_at": _iso(job.started_at),
-        "finished_at": _iso(job.finished_at),
-        "next_attempt_at": _iso(job.next_attempt_at),
-        "cancel_requested_at": _iso(job.cancel_requested_at),
-        "worker": job.worker,
-        "trace_parent": options.trace_parent,
-        "trace_state": options.trace_state,
-        "callback": None,
-    }
-
-
-def chosen(job: Job, names: frozenset[str] | None) -> dict[str, Any]:
-    """The fields of those names; with None those of a list."""
-    shown = fields(job)
-    if names is not None:
-        return {name: value for name, value in shown.items() if name in names}
-    for name in WIDE:
-        del shown[name]
-    if shown["error"] is not None:
-        del shown["error"]["traceback"]
-    return shown
-
-
-def attempt(record: AttemptRecord) -> dict[str, Any]:
-    """One ended attempt of a job's history."""
-    return {
-        "attempt": record.attempt,
-        "epoch": record.epoch,
-        "started_at": iso(record.started_at),
-        "finished_at": iso(record.finished_at),
-        "outcome": str(record.ending),
-        "error": None if record.error is None else _error(record.error),
-        "worker": record.worker,
-    }
-
-
-def line(line: Line) -> dict[str, Any]:
-    """One line of a job's log."""
-    return {"at": iso(line.at), "attempt": line.attempt, "level": line.line.level, "message": line.line.message}
-
-
-def _raw(text: str | None) -> Any:
-    return None if text is None else Raw(text)
-
-
-def _iso(at: Micros | None) -> str | None:
-    return None if at is None else iso(at)
-
-
-def _number(seconds: float) -> float:
-    return int(seconds) if seconds == int(seconds) else seconds
-
-
-@lru_cache(maxsize=256)
-def _retry(policy: Retry) -> dict[str, Any]:
-    if policy.backoff == "list":
-        return {"backoff": "list", "delays": [_number(delay) for delay in policy.delays]}
-    shown: dict[str, Any] = {"backoff": policy.backoff, "initial": _number(policy.initial)}
-    if policy.backoff == "exponential":
-        shown["factor"] = _number(policy.factor)
-    return shown | {"max": _number(policy.max), "jitter": policy.jitter}
-
-
-def _error(error: Error) -> dict[str, Any]:
-    return {"type": error.type, "message": error.message, "traceback": error.traceback}
-
-
-def _progress(progress: Progress) -> dict[str, Any]:
-    percent = progress.percent
-    return {
-        "percent": None if percent is None else _number(percent),
-        "message": progress.message,
-        "data": _raw(progress.data),
-    }

@@ -67,7 +67,7 @@ def loads(data: bytes, *, apart: str | None = None) -> Any:
     except RecursionError:
         raise TooDeep(f"nested deeper than {MAX_DEPTH} levels") from None
     except OutOfRange as error:
-        error.faults = (Fault(_find(_marking_decoder.decode(text), _is_mark) or "", error.detail),)
+        error.faults = (Fault(_place_of_long_integer(text), error.detail),)
         raise
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
         for root in _roots(value, apart):
@@ -91,6 +91,14 @@ def dumps(value: Any) -> Json:
 def pointer(segments: Iterable[str | int]) -> str:
     """The JSON Pointer made of these segments."""
     return "".join("/" + str(segment).replace("~", "~0").replace("/", "~1") for segment in segments)
+
+
+def _place_of_long_integer(text: str) -> str:
+    """A pointer to it; to the whole where what follows it is no JSON, or so deep that nobody looks into it."""
+    try:
+        return _find(_marking_decoder.decode(text), _is_mark) or ""
+    except (json.JSONDecodeError, RecursionError):
+        return ""
 
 
 def _check_text(value: Any) -> None:

@@ -26,13 +26,14 @@ GET_MOST = 256
 
 
 class Get:
-    """Read a job by its id."""
+    """Read a job by its id; `whole`: with its result, error and progress."""
 
-    __slots__ = ("id", "reply")
+    __slots__ = ("id", "reply", "whole")
 
-    def __init__(self, id: str, reply: Reply[Job]) -> None:
+    def __init__(self, id: str, reply: Reply[Job], *, whole: bool) -> None:
         self.id = id
         self.reply = reply
+        self.whole = whole
 
 
 class Query:
@@ -53,9 +54,9 @@ class Reads:
     def __init__(self, address: Address[Get | Query]) -> None:
         self._address = address
 
-    async def job(self, id: str) -> Job:
-        """The job, whole. Raises NotFound, errors.Removed, StoreUnavailable."""
-        return await self._address.ask(lambda reply: Get(id, reply))
+    async def job(self, id: str, *, whole: bool = True) -> Job:
+        """The job; with `whole`, its result, error and progress too. Raises NotFound, Removed, StoreUnavailable."""
+        return await self._address.ask(lambda reply: Get(id, reply, whole=whole))
 
     async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
         """A page of jobs, newest first. Raises Overloaded, StoreUnavailable."""
@@ -103,7 +104,8 @@ class Reader:
 
     async def _get(self, gets: Sequence[Get]) -> None:
         try:
-            found = await self._store.get([get.id for get in gets])
+            whole = any(get.whole for get in gets)
+            found = await self._store.get([get.id for get in gets], whole=whole)
         except JobQueueError as error:
             for get in gets:
                 get.reply.fail(error)

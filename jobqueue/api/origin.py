@@ -57,7 +57,7 @@ async def status(request: Request, parts: Parts) -> Response:
     if not ID.fullmatch(id):
         raise NotFound("no such job")
     try:
-        job = await parts.reads.job(id.lower())
+        job = await parts.reads.job(id.lower(), whole=False)
     except Removed:
         raise NotFound("no such job") from None
     shown = {"id": job.id, "status": SHOWN.get(job.status, job.status.name), "created_at": iso(job.created_at)}

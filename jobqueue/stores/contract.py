@@ -126,8 +126,8 @@ class Store(Protocol):
     async def next_due(self) -> Micros | None:
         """The first moment at which time changes anything, or None."""
 
-    async def get(self, ids: Sequence[str]) -> Sequence[Job | Removed | None]:
-        """Jobs by id, whole, in order."""
+    async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | Removed | None]:
+        """Jobs by id, in order; with `whole` they have their result, error and progress, too."""
 
     async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
         """Up to `limit` jobs with seq < `before`, newest first."""

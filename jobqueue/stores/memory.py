@@ -65,8 +65,8 @@ class MemoryStore:
         firsts += [record.expires_at for record in list(tables.keys.values())[:1]]
         return min(firsts, default=None)
 
-    async def get(self, ids: Sequence[str]) -> Sequence[Job | Removed | None]:
-        """Jobs by id, whole."""
+    async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | Removed | None]:  # noqa: ARG002
+        """Jobs by id, always whole here."""
         tables = self.tables
         return [
             tables.whole(tables.jobs[id]) if id in tables.jobs else REMOVED if id in tables.removed else None

@@ -38,13 +38,13 @@ class Reading(Engine):
         if self.read_fault is not None:
             raise self.read_fault
 
-    async def get(self, ids: Sequence[str]) -> Sequence[Job | contract.Removed | None]:
+    async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | contract.Removed | None]:
         """As the memory engine."""
         self.gets.append(len(ids))
         await self._read()
         if self.faulty_id in ids:
             raise OverflowError("inside")
-        return await super().get(ids)
+        return await super().get(ids, whole=whole)
 
     async def page(self, wanted: Filter, before: int | None, limit: int) -> contract.Page:
         """As the memory engine."""

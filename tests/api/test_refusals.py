@@ -140,7 +140,7 @@ async def test_a_fault_of_an_endpoint_is_500_and_shows_nothing(logged: list[Any]
 class Unreadable(Failing):
     """A store that is read in vain."""
 
-    async def get(self, ids: Any) -> Any:
+    async def get(self, ids: Any, *, whole: bool = True) -> Any:
         raise RuntimeError("secret of the inside")
 
     page = get  # type: ignore[assignment]  # it only raises

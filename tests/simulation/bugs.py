@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import trio
 
+from jobqueue.actors.alarm import Alarm
 from jobqueue.actors.commands import Command, Submit, SubmitEach, Turn
 from jobqueue.actors.state import StateActor
 from jobqueue.actors.worker import Worker
@@ -18,7 +19,6 @@ from jobqueue.errors import JobQueueError, LeaseLost
 from jobqueue.handlers import attempt
 from jobqueue.job import Ending, Job, Outcome, Status
 from jobqueue.rules import lifecycle
-from jobqueue.rules.changes import Changes
 from jobqueue.rules.table import Table
 from jobqueue.stores.contract import Needs
 
@@ -204,14 +204,7 @@ def early_slot_release() -> AbstractContextManager[object]:
 
 def forgotten_due_job() -> AbstractContextManager[object]:
     """A job that is put off does not move the next deadline."""
-    follow = StateActor._follow
-
-    def forgetful(actor: Any, changes: Changes) -> None:
-        due = actor._due
-        follow(actor, changes)
-        actor._due = due
-
-    return patch.object(StateActor, "_follow", forgetful)
+    return patch.object(Alarm, "earlier", lambda *_: None)
 
 
 def unfair_lane() -> AbstractContextManager[object]:

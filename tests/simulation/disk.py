@@ -22,7 +22,7 @@ from tests.helpers import Inline
 from tests.simulation import oracle
 from tests.simulation.plan import Plan
 
-QUICK = (0.0, 0.0, 0.0, 0.001, 0.01, 0.2)
+QUICK = (0.0, 0.0, 0.0, 0.001, 0.01, 0.03)  # two of them fit into what a stop waits for the last give-back
 SLOW = (*QUICK, 1.0, 5.0)
 EPISODES = (0.0, 1.0, 6.0)  # how long a fault of the disk lasts
 EPISODE_CHANCE = 0.06

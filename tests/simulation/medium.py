@@ -145,9 +145,9 @@ class Medium:
         """Passed on."""
         return await self._uncut(self.inner.next_due)
 
-    async def get(self, ids: Sequence[str]) -> Sequence[Job | Removed | None]:
+    async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | Removed | None]:
         """Passed on."""
-        return await self._uncut(lambda: self.inner.get(ids))
+        return await self._uncut(lambda: self.inner.get(ids, whole=whole))
 
     async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
         """Passed on."""

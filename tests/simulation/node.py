@@ -120,7 +120,9 @@ class Life:
         all_left = await server._drain(config, self.server, stopping)
         self._sim.trace("DRAINED", f"all left: {all_left}")
         self.serving = False
-        if not self._sim.disk.struck:
+        if not (
+            self._sim.disk.struck or self._sim.plan.has("slow")
+        ):  # a stop does not wait for them; the next boot gives back
             self._nothing_runs()
         await trio.sleep(server.HTTP_SECONDS)
         self._requests.cancel_scope.cancel()

@@ -21,7 +21,7 @@ from jobqueue.rules.changes import Changes
 from jobqueue.rules.table import Table
 from jobqueue.stores.contract import REMOVED, Engine, Filter, Needs, Page, Removed, RowRefused, StoreFailed
 from jobqueue.stores.sqlite import codec, commit, schema
-from jobqueue.stores.sqlite.rows import Cache, SqliteRows
+from jobqueue.stores.sqlite.rows import BY_ID, Cache, SqliteRows
 from jobqueue.stores.sqlite.thread import OneThread, Runner
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ WHOLE = (
     " AND (jobs.attempt > 0 OR jobs.crashes > 0)"  # a retry hides how it ended before
     " LEFT JOIN progress ON progress.seq = jobs.seq"
 )
+WHOLE_BY_ID = f"{WHOLE} WHERE id = ?"
 NEXT_DUE = (
     "SELECT min(due) FROM ("
     "SELECT min(due_at) AS due FROM jobs WHERE status < 4 AND due_at IS NOT NULL UNION ALL "
@@ -179,16 +180,17 @@ class SqliteStore:
         """The first moment at which time changes anything."""
         return await self._look(lambda: self._reading.execute(NEXT_DUE).get)
 
-    async def get(self, ids: Sequence[str]) -> Sequence[Job | Removed | None]:
-        """Jobs by id, whole."""
-        return await self._look(lambda: [self._get(id) for id in ids])
+    async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | Removed | None]:
+        """Jobs by id."""
+        sql = WHOLE_BY_ID if whole else BY_ID
+        return await self._look(lambda: [self._get(id, sql) for id in ids])
 
-    def _get(self, id: str) -> Job | Removed | None:
+    def _get(self, id: str, sql: str) -> Job | Removed | None:
         try:
             key = codec.blob(id)
         except ValueError:
             return None
-        row = self._reading.execute(f"{WHOLE} WHERE id = ?", (key,)).fetchone()
+        row = self._reading.execute(sql, (key,)).fetchone()
         if row is not None:
             return codec.job(row)
         gone = self._reading.execute("SELECT 1 FROM removed WHERE id = ?", (key,)).fetchone()

@@ -19,28 +19,50 @@ MAX_DEPTH = 64
 MAX_DIGITS = 1_000
 
 
+def _no_json(detail: str) -> InvalidJson:
+    return InvalidJson(detail, faults=(Fault("", detail),))
+
+
+def _too_deep() -> TooDeep:
+    detail = f"nested deeper than {MAX_DEPTH} levels"
+    return TooDeep(detail, faults=(Fault("", detail),))
+
+
 def _constant(name: str) -> NoReturn:
-    raise InvalidJson(f"{name} is not JSON")
+    raise _no_json(f"{name} is not JSON")
 
 
 def _float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise InvalidJson(f"the number {text[:40]} does not fit")
+        raise _no_json(f"the number {text[:40]} does not fit")
     return number
 
 
+def _too_long(integer: str) -> bool:
+    return len(integer) > MAX_DIGITS + integer.startswith("-")
+
+
 def _int(text: str) -> int:
-    if len(text) > MAX_DIGITS + text.startswith("-"):
+    if _too_long(text):
         raise OutOfRange(f"an integer has more than {MAX_DIGITS:,} digits")
     return int(text)
 
 
-_TOO_LONG = object()
+_MARK = object()
 
 
 def _int_or_mark(text: str) -> Any:
-    return _TOO_LONG if len(text) > MAX_DIGITS else int(text)
+    return _MARK if _too_long(text) else int(text)
+
+
+_DIGITS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
+_LONG = b"0" * (MAX_DIGITS + 1)
+
+
+def _may_hold_long_integers(data: bytes) -> bool:
+    """Whether so many digits stand in a row, wherever: to search costs less than a hook that is called an integer."""
+    return len(data) > MAX_DIGITS and _LONG in data.translate(_DIGITS)
 
 
 _decoder = json.JSONDecoder(parse_constant=_constant, parse_float=_float)
@@ -57,15 +79,14 @@ def loads(data: bytes, *, apart: str | None = None) -> Any:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise InvalidJson(f"the body is not UTF-8 (byte {error.start})") from None
+        raise _no_json(f"the body is not UTF-8 (byte {error.start})") from None
     try:
-        # only a text this long can hold an integer that long, and the hook costs a call an integer
-        value = (_decoder if len(data) <= MAX_DIGITS else _long_decoder).decode(text)
+        value = (_long_decoder if _may_hold_long_integers(data) else _decoder).decode(text)
     except json.JSONDecodeError as error:
         what = "the body is empty" if not text.strip() else error.msg
-        raise InvalidJson(f"{what}, at line {error.lineno} column {error.colno}") from None
+        raise _no_json(f"{what}, at line {error.lineno} column {error.colno}") from None
     except RecursionError:
-        raise TooDeep(f"nested deeper than {MAX_DEPTH} levels") from None
+        raise _too_deep() from None
     except OutOfRange as error:
         error.faults = (Fault(_place_of_long_integer(text), error.detail),)
         raise
@@ -111,7 +132,7 @@ def _check_text(value: Any) -> None:
 
 
 def _is_mark(value: Any) -> bool:
-    return value is _TOO_LONG
+    return value is _MARK
 
 
 def _is_no_text(value: Any) -> bool:
@@ -156,4 +177,4 @@ def _check_depth(value: Any) -> None:
         if not level:
             return
     if any(isinstance(value, dict | list) for value in level):
-        raise TooDeep(f"nested deeper than {MAX_DEPTH} levels")
+        raise _too_deep()

@@ -12,7 +12,7 @@ from jobqueue.api.headers import idempotency_key, trace_context
 from jobqueue.api.jobs import ID, replayed
 from jobqueue.api.parts import Parts
 from jobqueue.clock import iso
-from jobqueue.errors import BadRequest, InvalidJson, JobQueueError, NotFound, Removed, TooDeep
+from jobqueue.errors import BadRequest, Fault, InvalidJson, JobQueueError, NotFound, Removed, TooDeep
 from jobqueue.job import DEFAULT_OPTIONS, Draft, Status
 
 ONE_TRY = msgspec.structs.replace(DEFAULT_OPTIONS, max_attempts=1)
@@ -29,7 +29,7 @@ async def submit(request: Request, parts: Parts) -> Response:
     except (InvalidJson, TooDeep):
         raise
     except JobQueueError as error:
-        raise BadRequest(error.detail) from error
+        raise BadRequest(error.detail, faults=error.faults) from error
     trace = trace_context(request)
     options = msgspec.structs.replace(ONE_TRY, trace_parent=trace.parent, trace_state=trace.state)
     accepted = await parts.state.submit((Draft("simulate", payload=payload, options=options),), key)
@@ -41,14 +41,18 @@ def _payload(said: Any) -> str:
     if said is None:
         return ""
     if not isinstance(said, dict):
-        raise BadRequest('expected an object such as {"payload": "text"}')
+        raise _refused("", 'expected an object such as {"payload": "text"}')
     payload = ""
     for name, value in said.items():
         if name.lower() == "payload" and value is not None:
             if not isinstance(value, str):
-                raise BadRequest("payload must be a string")
+                raise _refused(strictjson.pointer([name]), "payload must be a string")
             payload = value
     return payload
+
+
+def _refused(pointer: str, detail: str) -> BadRequest:
+    return BadRequest(detail, faults=(Fault(pointer, detail),))
 
 
 async def status(request: Request, parts: Parts) -> Response:

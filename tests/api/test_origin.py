@@ -92,7 +92,8 @@ async def test_a_payload_that_is_missing_or_null_is_empty_and_an_empty_one_is_no
 @pytest.mark.parametrize("said", ["5", "true", "[]", "{}", "[1, 2]", '{"a": 1}', "1.5"])
 async def test_a_payload_that_is_no_string_is_refused_with_400(front: Api, said: str) -> None:
     """A payload that is not a string: 400."""
-    (await front.ask("POST", "/submit", b'{"payload": %s}' % said.encode())).problem(400, "bad-request")
+    answer = await front.ask("POST", "/submit", b'{"PayLoad": %s}' % said.encode())
+    assert answer.pointers(400, "bad-request") == ["/PayLoad"]
 
 
 @pytest.mark.parametrize("body", [b"5", b'"text"', b"[]", b"true", b'[{"payload": "x"}]'])

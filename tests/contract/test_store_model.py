@@ -76,7 +76,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Leave nothing behind."""
         run(self.desk.store.__aexit__(None, None, None))
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- batches
 

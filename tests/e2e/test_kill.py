@@ -39,15 +39,15 @@ def kill_in_cycles(cycles: int, forks: ForkServer, folder: Path) -> None:
     journal = folder / "journal"
     seen: set[str] = set()
 
-    def life() -> AbstractContextManager[ServerProcess]:
-        return running_server(folder, handlers=[REGISTRY], env={JOURNAL: str(journal)}, forks=forks)
+    def life(*options: str) -> AbstractContextManager[ServerProcess]:
+        return running_server(folder, *options, handlers=[REGISTRY], env={JOURNAL: str(journal)}, forks=forks)
 
     with Callers(CALLERS, seed, lambda chance: chance.choice((0, 0, 0.01, 0.05))) as callers:
         for _ in range(cycles):
             with life() as server:
                 die_at_some_moment(server, callers, chance)
                 seen.update(entry["event"] for entry in server.log.entries())
-        with life() as server:
+        with life("--workers", "64") as server:
             callers.at(server.address)
             callers.leave()
             end_all_jobs(server)

@@ -84,7 +84,7 @@ def stop_in_cycles(cycles: int, serve: Serve, folder: Path) -> None:
                 callers.at(server.address)
                 assert callers.wait_for_answers(chance.randint(0, 60), 30), f"no answers:\n{server.log}"
                 assert stopped_in(server, chance.choice((signal.SIGTERM, signal.SIGINT))) < grace + 2 + SLACK_SECONDS
-        with serve() as server:
+        with serve("--workers", "64") as server:
             callers.at(server.address)
             callers.leave()
             end_all_jobs(server)

@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.raw_http import JSON, NDJSON, Raw, post, request
 from tests.e2e.watched_server import TOY, Vitals, Watched, watched
 
+SLACK_SECONDS = 8  # for a busy machine
 POST = post(b'{"kind":"a"}')
 BIG = post(b"[%s]" % b",".join([b'{"kind":"a","delay":3600,"tags":["%s"]}' % (b"t" * 64)] * 200))
 
@@ -192,7 +193,7 @@ def test_others_are_served_meanwhile(server: Watched, slow: Slow) -> None:
     for _ in range(100):
         began = time.monotonic()
         assert server.ask(request(b"GET /readyz")).status == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SLACK_SECONDS
 
 
 def test_a_client_that_says_nothing_is_closed(slow: Slow) -> None:
@@ -200,7 +201,7 @@ def test_a_client_that_says_nothing_is_closed(slow: Slow) -> None:
     seconds, ended = slow.of(silent)
 
     assert ended
-    assert 5 <= seconds < 8
+    assert 5 <= seconds < 5 + SLACK_SECONDS
 
 
 def test_a_slow_head_is_closed(slow: Slow) -> None:
@@ -208,7 +209,7 @@ def test_a_slow_head_is_closed(slow: Slow) -> None:
     seconds, ended = slow.of(slow_head)
 
     assert ended
-    assert 5 <= seconds < 8
+    assert 5 <= seconds < 5 + SLACK_SECONDS
 
 
 @pytest.mark.parametrize("attack", [slow_body, slow_origin_body, slow_chunks], ids=lambda attack: attack.__name__)
@@ -217,7 +218,7 @@ def test_a_slow_body_is_refused(slow: Slow, attack: Callable[[Raw], object]) -> 
     seconds, problem = slow.of(attack)
 
     assert problem == "timeout"
-    assert 10 <= seconds < 14
+    assert 10 <= seconds < 10 + SLACK_SECONDS
 
 
 def test_a_steady_body_may_take_longer(slow: Slow) -> None:
@@ -252,7 +253,7 @@ def test_a_client_that_never_reads_is_closed(slow: Slow, attack: Callable[[Raw],
     """After 5 s in which nothing moved."""
     seconds, _ = slow.of(attack)
 
-    assert 5 <= seconds < 9
+    assert 5 <= seconds < 5 + SLACK_SECONDS
 
 
 def test_after_all_this_the_servers_are_as_before(

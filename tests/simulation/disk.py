@@ -172,6 +172,8 @@ class FileDisk(Disk):
 
     def contents(self) -> tuple[list[Job], Mapping[str, Sequence[int]], list[Lane]]:
         """As a process sees it that opens the file."""
+        if not Path(self._path).exists():  # the first life died before it had made one
+            return [], {}, []
         connection = apsw.Connection(self._path)
         try:
             cache = rows.Cache(connection)

@@ -73,7 +73,7 @@ def test_anything_like_json_is_read_as_the_standard_has_it(text: str) -> None:
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 400 + ".0", "[1e999]"])
 def test_what_is_no_number_is_refused(name: str) -> None:
     """Infinity of any spelling is no JSON."""
-    assert refusal(name.encode()) == (InvalidJson, [])
+    assert refusal(name.encode()) == (InvalidJson, [""])
 
 
 def test_a_number_too_small_is_nothing() -> None:
@@ -91,6 +91,27 @@ def test_integers_are_exact_to_a_thousand_digits(sign: str) -> None:
     assert refusal(f"{text}9".encode()) == (OutOfRange, [""])
 
 
+@pytest.mark.parametrize(
+    "after, pointer", [(b"[" * 100_000, ""), (b"x", ""), (nested(500), "/1"), (b'"\\ud800"', "/1"), (b"1e999", "/1")]
+)
+def test_a_long_integer_is_refused_whatever_follows_it(after: bytes, pointer: str) -> None:
+    """It is pointed at if what follows can be read; a thousand digits with a sign are none."""
+    data = b"[-%s,%s,%s]" % (b"9" * 1000, b"9" * 1001, after)
+    assert refusal(data) == (OutOfRange, [pointer])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "-", "1.", "x"]), st.integers(998, 1003)), max_size=3))
+def test_only_integers_are_too_long(runs: list[tuple[str, int]]) -> None:
+    """A fraction, or text, may have as many digits as it likes."""
+    items = [f'"{"9" * count}"' if form == "x" else form + "9" * count for form, count in runs]
+    data = f"[{','.join(items)}]".encode()
+    long = [index for index, (form, count) in enumerate(runs) if form in ("", "-") and count > 1000]
+    if long:
+        assert refusal(data) == (OutOfRange, [f"/{long[0]}"])
+    else:
+        strictjson.loads(data)
+
+
 def test_of_duplicate_names_the_last_wins() -> None:
     """At every level."""
     assert strictjson.loads(b'{"a": 1, "b": {"c": 1, "c": 2}, "a": 3}') == {"a": 3, "b": {"c": 2}}
@@ -104,7 +125,7 @@ def test_it_goes_64_levels_deep(levels: int, taken: bool) -> None:  # noqa: FBT0
         if taken:
             strictjson.loads(data)
         else:
-            assert refusal(data) == (TooDeep, [])
+            assert refusal(data) == (TooDeep, [""])
 
 
 def test_brackets_in_text_are_no_levels() -> None:
@@ -131,7 +152,7 @@ def test_a_member_may_have_levels_of_its_own(data: bytes, taken: bool) -> None: 
     if taken:
         strictjson.loads(data, apart="p")
     else:
-        assert refusal(data, apart="p") == (TooDeep, [])
+        assert refusal(data, apart="p") == (TooDeep, [""])
 
 
 @pytest.mark.parametrize(

@@ -158,9 +158,10 @@ class Request:
         if not values:
             return None
         text = values[-1]
-        if not (text.isascii() and text.isdigit()) or int(text[:20]) < least:
+        number = int(text.lstrip("0")[:20] or "0") if text.isascii() and text.isdigit() else -1
+        if number < least:
             raise BadRequest(f"{name} must be a whole number from {least}")
-        return min(int(text[:20]), most)
+        return min(number, most)
 
 
 def _too_large(bound: int) -> BodyTooLarge:

@@ -21,7 +21,7 @@ import trio
 from jobqueue.http import Counters, Limits, serve
 
 NAMES = ("front", "quart", "socket", "stock")
-CLOCK_HOST = b"127.0.0.1:8080"
+HOST = b"127.0.0.1:8080"
 READ_BYTES = 1 << 16
 
 App = Callable[..., Awaitable[None]]
@@ -93,7 +93,7 @@ class Door(Protocol):
 class MemoryDoor:
     """An ASGI app, called as a server would call it."""
 
-    host = CLOCK_HOST
+    host = HOST
 
     def __init__(self, app: App) -> None:
         self._app = app

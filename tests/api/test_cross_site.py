@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.api.bench import Api, served
-from tests.api.doors import CLOCK_HOST
+from tests.api.doors import HOST
 
-OURS = CLOCK_HOST.decode()
+OURS = HOST.decode()
 WRITE = {"kind": "echo", "queue": "parked"}
 
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
 import structlog
 import trio
@@ -148,12 +148,12 @@ async def run(config: Config, world: World | None = None) -> int:
             gc.freeze()  # what is alive now lives on: it need not be looked at in every collection
             _announce(config, store, addresses)
             await stopping.asked.wait()
-            all_left = await _drain(config, server, stopping)
+            stopped = await _drain(config, server, stopping)
             http_stop.set()
-            if not all_left:  # work that does not end holds its nursery: its jobs are given back, leave it behind
+            if not stopped.all_left:  # work that does not end holds its nursery: leave it behind
                 await trio.sleep(HTTP_SECONDS)
                 await store.__aexit__()
-                _leave()
+                _leave(stopped)
     log.info("stopped")
     return EXIT_OK
 
@@ -194,8 +194,15 @@ def _announce(config: Config, store: Store, addresses: Sequence[str]) -> None:
         )
 
 
-async def _drain(config: Config, server: Server, stopping: Stopping) -> bool:
-    """Stop working: running jobs have the grace, the rest is given back. Whether every worker has gone home."""
+class Stopped(NamedTuple):
+    """How a drain went. all_left: every worker has gone home. saved: what was still running is queued again."""
+
+    all_left: bool
+    saved: bool
+
+
+async def _drain(config: Config, server: Server, stopping: Stopping) -> Stopped:
+    """Stop working: running jobs have the grace, the rest is given back."""
     log.info("draining", grace_seconds=config.grace)
     await server.state.drain(refuse=False)
     with trio.move_on_after(config.drain_delay):
@@ -210,9 +217,9 @@ async def _drain(config: Config, server: Server, stopping: Stopping) -> bool:
     await server.state.stop_all()
     with trio.move_on_after(STOP_SECONDS):
         await server.crew.left.wait()
-    with trio.move_on_after(STUCK_SECONDS):  # on a full disk it would wait for room; then the next boot gives back
+    with trio.move_on_after(STUCK_SECONDS) as scope:  # on a full disk it would wait; then the next boot gives back
         await server.state.stop_all(give_back=True)
-    return server.crew.left.is_set()
+    return Stopped(server.crew.left.is_set(), not scope.cancelled_caught)
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
@@ -227,11 +234,14 @@ def _end_soon(error: BaseException) -> None:
     net.start()
 
 
-def _leave() -> None:
-    log.warning("stuck", detail="work that did not end was left behind; its jobs are queued again")
+def _leave(stopped: Stopped) -> NoReturn:
+    if stopped.saved:
+        log.warning("stuck", detail="work that did not end was left behind; its jobs are queued again")
+    else:
+        log.critical("storage failed", detail="what was running could not be saved; the next start gives it back")
     sys.stderr.flush()
     sys.stdout.flush()
-    os._exit(EXIT_OK)
+    os._exit(EXIT_OK if stopped.saved else EXIT_STORAGE)
 
 
 def exit_code(error: BaseException) -> int:

@@ -16,6 +16,7 @@ from jobqueue import strictjson, wire
 from jobqueue.api.exchange import NO_STORE, Request, Response, Write
 from jobqueue.api.headers import keyed, trace_context
 from jobqueue.api.parts import Parts
+from jobqueue.api.problems import of_the_only
 from jobqueue.errors import BadRequest, BodyTooLarge, Draining, JobQueueError, retry_after
 from jobqueue.http.problem import problem_body
 from jobqueue.job import Draft
@@ -130,7 +131,8 @@ async def _accept(lines: Sequence[bytes | JobQueueError], parts: Parts, trace: w
         except Closed:
             fates = [Draining("the server is shutting down", headers=retry_after(5))] * len(good)
     answered = iter(fates)
-    return b"".join(_answer(item if isinstance(item, JobQueueError) else next(answered), request_id) for item in asked)
+    said = [item if isinstance(item, JobQueueError) else next(answered) for item in asked]
+    return b"".join(_answer(fate, request_id) for fate in said)
 
 
 def _parse(line: bytes | JobQueueError, parts: Parts, trace: wire.Trace) -> Asked | JobQueueError:
@@ -147,6 +149,6 @@ def _parse(line: bytes | JobQueueError, parts: Parts, trace: wire.Trace) -> Aske
 
 def _answer(fate: Accepted | JobQueueError, request_id: str) -> bytes:
     if isinstance(fate, JobQueueError):
-        return problem_body(fate, request_id) + b"\n"
+        return problem_body(of_the_only(fate), request_id) + b"\n"
     job = fate.jobs[0]
     return msgspec.json.encode({"id": job.id, "status": job.status.name}) + b"\n"

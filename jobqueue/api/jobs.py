@@ -13,6 +13,7 @@ from jobqueue.api import bulk
 from jobqueue.api.exchange import Request, Response, json_response
 from jobqueue.api.headers import etag_matches, idempotency_key, preferred_wait, trace_context
 from jobqueue.api.parts import WAIT_MOST_SECONDS, Parts
+from jobqueue.api.problems import of_the_only
 from jobqueue.errors import (
     BadRequest,
     Fault,
@@ -43,7 +44,11 @@ async def submit(request: Request, parts: Parts) -> Response:
     now = parts.now()
     if isinstance(said, list):
         return await _answer_array(parts, await parts.state.submit(_drafts(said, parts, trace), key))
-    accepted = await parts.state.submit((wire.draft(said, now, parts.defaults, trace),), key)
+    draft = wire.draft(said, now, parts.defaults, trace)
+    try:
+        accepted = await parts.state.submit((draft,), key)
+    except JobQueueError as error:
+        raise of_the_only(error) from None
     return await _answer_one(request, parts, accepted)
 
 

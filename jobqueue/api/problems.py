@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from jobqueue.api.exchange import Request, Response
-from jobqueue.errors import Draining, Internal, JobQueueError, retry_after
+from jobqueue.errors import Draining, Fault, Internal, JobQueueError, retry_after
 from jobqueue.http.problem import problem_body, problem_headers
 from jobqueue.mailbox import Closed
 
@@ -15,6 +15,12 @@ log = structlog.get_logger(__name__)
 def problem(error: JobQueueError, request_id: str) -> Response:
     """The answer to an error."""
     return Response(error.status, problem_body(error, request_id), problem_headers(error))
+
+
+def of_the_only(error: JobQueueError) -> JobQueueError:
+    """What the rules said of a list of one, as said of the one."""
+    error.faults = tuple(Fault(fault.pointer.removeprefix("/0"), fault.detail) for fault in error.faults)
+    return error
 
 
 def of_exception(error: Exception, request: Request) -> Response:

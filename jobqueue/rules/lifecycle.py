@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from jobqueue.clock import SECOND, Micros, micros
-from jobqueue.errors import BadState, LeaseLost, QueueFull, retry_after
+from jobqueue.errors import BadState, Fault, LeaseLost, OutOfRange, QueueFull, retry_after
 from jobqueue.job import AttemptRecord, Draft, Ending, Error, Job, Line, LogLine, Outcome, Progress, Reason, Status
 from jobqueue.rules import retry as retry_rule
 from jobqueue.rules.table import Table
@@ -61,9 +61,22 @@ def due_at(job: Job, limits: Limits) -> Micros | None:
 
 
 def accept(table: Table, drafts: Sequence[Draft], times: Times) -> list[Job]:
-    """Take all drafts in, in order, or none. Raises QueueFull."""
+    """Take all drafts in, in order, or none. Raises QueueFull; OutOfRange, with a pointer such as /0/expires_at."""
+    _check_expiry(drafts, times)
     _check_room(table, drafts, times)
     return [_accept(table, draft, times) for draft in drafts]
+
+
+def _check_expiry(drafts: Sequence[Draft], times: Times) -> None:
+    """At the commit, not before: what an idempotency key has made already may have expired meanwhile."""
+    for index, draft in enumerate(drafts):
+        options = draft.options
+        if options.expires_at is None:
+            continue
+        starts_at = max(options.run_at or times.now, times.now + micros(draft.delay or 0))
+        if options.expires_at <= starts_at:
+            fault = Fault(f"/{index}/expires_at", "is too early")
+            raise OutOfRange("expires_at must be after now and after run_at", faults=(fault,))
 
 
 def _check_room(table: Table, drafts: Sequence[Draft], times: Times) -> None:
@@ -192,10 +205,10 @@ def _after(job: Job, ending: Ending, outcome: Outcome, times: Times) -> Job:
     """The job as the end of its attempt leaves it."""
     if ending in (Ending.CRASHED, Ending.LOST):
         # a death while it ran alone convicts it; beside others a death is only counted, and no try is spent
-        job = replace(job, crashes=job.crashes + 1, error=outcome.error)
+        job = replace(job, crashes=job.crashes + 1, attempt=job.attempt - 1, error=outcome.error)
         if job.alone:
             return ended(job, Status.FAILED, Reason.CRASH_LOOP, times)
-        return queued(replace(job, attempt=job.attempt - 1), place=job.place)
+        return queued(job, place=job.place)
     job = replace(job, crashes=0, result=outcome.result, error=outcome.error)
     match ending:
         case Ending.DONE:

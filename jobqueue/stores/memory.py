@@ -128,7 +128,7 @@ class Tables:
             else:
                 self.jobs[id] = after
                 self._index(after)
-                if before is not None and after.epoch != before.epoch:
+                if before is not None and (after.epoch != before.epoch or before.status.ended > after.status.ended):
                     self.progress.pop(after.seq, None)
         for record in changes.attempts:
             kept = self.attempts.setdefault(record.seq, [])

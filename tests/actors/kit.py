@@ -140,7 +140,7 @@ class Tree:
 
     async def drain(self) -> bool:
         """Stop as a signal does; whether every worker has gone home."""
-        return await server._drain(self.config, self.server, self.stopping)
+        return (await server._drain(self.config, self.server, self.stopping)).all_left
 
 
 Plant = Callable[..., AbstractAsyncContextManager[Tree]]

@@ -73,6 +73,16 @@ async def test_it_works_at_the_origins_route(api: Api) -> None:
     (await keyed(api, {"payload": "y"}, path="/submit")).problem(422, "key-reuse")
 
 
+async def test_a_replay_outlives_the_expiry(api: Api) -> None:
+    """What the key made may have expired meanwhile: the same request still gets the first answer."""
+    said = {**ONE, "expires_at": "2027-01-15T08:00:10Z"}
+    first = await keyed(api, said)
+    await api.bench.advance(20)
+    again = await keyed(api, said)
+    assert (again.status, id_of(again)) == (201, id_of(first))
+    assert (again.json()["status"], again.json()["reason"]) == ("FAILED", "expired")
+
+
 async def test_a_key_belongs_to_its_route(front: Api) -> None:
     """Per API key and route."""
     await keyed(front, ONE)

@@ -119,6 +119,7 @@ class Model:
         elif ending in ("crashed", "lost"):
             row["crashes"] = deaths
             if row["alone"]:
+                row["attempt"] -= 1
                 self.end(row, "FAILED", "crash-loop")
             else:
                 self.queue(row | {}, place=row["place"], into=row, spent=-1)

@@ -38,7 +38,7 @@ drafts = st.lists(
             "queue": st.sampled_from(QUEUES),
             "priority": st.sampled_from([0, 0, 5]),
             "group": st.sampled_from([None, "a", "b"]),
-            "delay": st.sampled_from([None, None, 0, 1, 60]),
+            "delay": st.sampled_from([None, None, 0, 1, 20]),
             "expires": st.sampled_from([None] * 5 + [30, 90]),
             "max_attempts": st.integers(1, 3),
         }

@@ -15,7 +15,7 @@ from jobqueue.job import Status
 from tests.e2e.callers import Told
 from tests.e2e.crash_handlers import Entry
 from tests.e2e.server_process import ServerProcess
-from tests.e2e.store_history import inconsistencies
+from tests.e2e.store_judge import inconsistencies
 
 END_SECONDS = 600.0
 

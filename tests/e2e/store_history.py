@@ -1,12 +1,12 @@
-"""A seeded history of batches through the real SQLite engine, and the judge of what a crash left of it.
+"""A seeded history of batches through the real SQLite engine.
 
 As a program it is what gets recorded (`power_loss`), killed and hurt (`test_faults`) from outside:
 
     python -m tests.e2e.store_history PATH --seed 7 --batches 40
 
 It prints one line an answer, each in a write of its own, after the commit of its batch. The same seed gives the same
-jobs, the same batches and the same digests of the whole table, so a crash is judged against an undisturbed run: what it
-left must be the table as it stood after one of the batches, and not an older one than the last that was answered.
+jobs, the same batches and the same digests of the whole table, so a crash can be judged against an undisturbed run
+(`store_judge`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ import hashlib
 import os
 import random
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import apsw
 import msgspec
@@ -27,7 +25,7 @@ import trio
 
 from jobqueue.clock import SECOND, Micros
 from jobqueue.errors import StartupError, StorageFull
-from jobqueue.job import Draft, Ending, Error, Job, Options, Outcome, Retry, Status
+from jobqueue.job import Draft, Ending, Error, Options, Outcome, Retry, Status
 from jobqueue.rules import admission, idempotency, lifecycle, ripening
 from jobqueue.rules.admission import Node, Want
 from jobqueue.rules.idempotency import IdempotencyKey
@@ -40,9 +38,7 @@ from jobqueue.stores.sqlite import SqliteStore, schema
 
 EPOCH: Micros = 1_800_000_000 * SECOND
 ANYTHING = Needs()  # the engine under test does not look at it
-MOST_ROUNDS = 500
 SCOPE = "history"
-FRESH_BOOT = "ffffffff-0000-7000-8000-000000000000"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -160,18 +156,7 @@ class History:
             self.running.update((job.id, job.epoch) for job in claims.jobs[0])
 
 
-# -- the judge
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What was found wrong with a file after a crash. lost: answered and gone; broken: anything that may never be."""
-
-    lost: tuple[str, ...] = ()
-    broken: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.lost or self.broken)
+# -- the program
 
 
 def digest(connection: apsw.Connection) -> str:
@@ -180,139 +165,6 @@ def digest(connection: apsw.Connection) -> str:
     for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall():
         whole.update(repr((table, connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall())).encode())
     return whole.hexdigest()
-
-
-async def judge(path: Path, answers: Sequence[Answer], undisturbed: Sequence[Answer]) -> Findings:
-    """Boot on the file as a server would, and look for what was answered; then run every job to its end.
-
-    answers: what the history was told before the crash. undisturbed: the answers of the same seed without a crash.
-    """
-    async with SqliteStore(str(path), lambda: EPOCH) as store:
-        connection = store._connection
-        lost = await _lost(store, answers)
-        broken = [*inconsistencies(connection)]
-        found = digest(connection)
-        batches = [answer.batch for answer in undisturbed if answer.digest == found]
-        last = max((answer.batch for answer in answers), default=-1)
-        if not batches and connection.execute("SELECT count(*) FROM jobs").get:
-            broken.append("the table is not as any batch left it")
-        elif last >= 0 and max(batches, default=-1) < last:
-            lost.append(f"batch {last} was answered, the file is as of {max(batches, default=-1)}")
-        ends = {id: job.status for id, job in (await _all_jobs(store)).items() if job.status is Status.DONE}
-        if not broken:
-            await run_to_the_end(store)
-            broken += [*inconsistencies(connection), *_ends(await _all_jobs(store), ends, answers, lost)]
-            broken += _two_ends(connection)
-    return Findings(tuple(lost), tuple(broken))
-
-
-async def _lost(store: SqliteStore, answers: Iterable[Answer]) -> list[str]:
-    """Answered jobs that are gone, or older than what was said of them."""
-    told: dict[str, tuple[int, int]] = {}
-    for answer in answers:
-        told.update(answer.jobs)
-    jobs = await store.get(list(told))
-    lost: list[str] = []
-    for (id, (status, epoch)), job in zip(told.items(), jobs, strict=True):
-        if not isinstance(job, Job):
-            lost.append(f"job {id} is gone")
-        elif job.epoch < epoch or (status == Status.DONE and job.status is not Status.DONE):
-            lost.append(f"job {id} is {job.status.name} {job.epoch}, was {Status(status).name} {epoch}")
-    for answer in answers:
-        for key, ids in answer.keys.items():
-            row = store._connection.execute("SELECT ids FROM idempotency WHERE key = ?", (key,)).get
-            if row != " ".join(ids):
-                lost.append(f"key {key} stands for {row}, not for {ids}")
-    return lost
-
-
-def inconsistencies(connection: apsw.Connection) -> Iterator[str]:
-    """What the file says twice and differently, or what SQLite itself finds wrong."""
-    whole = connection.execute("PRAGMA integrity_check").get
-    if whole != "ok":
-        yield f"integrity_check: {whole}"
-    recounts = {
-        "counters": "SELECT queue, status, n FROM counts WHERE n <> 0 EXCEPT"
-        " SELECT queue, status, count(*) FROM jobs GROUP BY queue, status",
-        "counters that miss": "SELECT queue, status, count(*) FROM jobs GROUP BY queue, status EXCEPT"
-        " SELECT queue, status, n FROM counts",
-        "queued in lanes": "SELECT lane, queued FROM lanes WHERE queued <> 0 EXCEPT"
-        " SELECT lane, count(*) FROM jobs WHERE status = 2 GROUP BY lane",
-        "queued outside lanes": "SELECT lane, count(*) FROM jobs WHERE status = 2 GROUP BY lane EXCEPT"
-        " SELECT lane, queued FROM lanes",
-        "running in lanes": "SELECT queue, sum(running) FROM lanes GROUP BY queue HAVING sum(running) <> 0 EXCEPT"
-        " SELECT queue, count(*) FROM jobs WHERE status = 3 GROUP BY queue",
-        "bodies": "SELECT seq FROM jobs EXCEPT SELECT seq FROM bodies",
-        "orphaned bodies": "SELECT seq FROM bodies EXCEPT SELECT seq FROM jobs",
-        "the greatest seq": "SELECT max(seq, place) FROM jobs WHERE max(seq, place) >"
-        " (SELECT value FROM meta WHERE name = 'seq')",
-    }
-    for what, sql in recounts.items():
-        differing = connection.execute(sql).fetchall()
-        if differing:
-            yield f"{what} differ: {differing[:3]}"
-
-
-def _two_ends(connection: apsw.Connection) -> Iterator[str]:
-    """Jobs with more than one accepted completion, or with one and another end."""
-    sql = (
-        "SELECT seq, status, n FROM jobs JOIN (SELECT seq, sum(ending = 'done') AS n FROM attempts GROUP BY seq)"
-        " USING(seq) WHERE n > 1 OR (n = 1) <> (status = 4)"
-    )
-    for row in connection.execute(sql):
-        yield f"(seq, status, completions) {row}"
-
-
-def _ends(
-    jobs: Mapping[str, Job], done: Mapping[str, Status], answers: Iterable[Answer], lost: Sequence[str]
-) -> Iterator[str]:
-    """Jobs that did not come to their one end."""
-    for id, job in jobs.items():
-        if not job.status.ended:
-            yield f"job {id} never ended: {job.status.name}"
-        if id in done and job.status is not Status.DONE:
-            yield f"job {id} was DONE, then {job.status.name}"
-    if not lost:
-        for answer in answers:
-            yield from (f"job {id} was answered and has no end" for id in answer.jobs if id not in jobs)
-
-
-async def _all_jobs(store: SqliteStore) -> dict[str, Job]:
-    rows: Any = await store._read(lambda: store._reading.execute("SELECT id FROM jobs").fetchall())
-    found = await store.get([str(uuid.UUID(bytes=id)) for (id,) in rows])
-    return {job.id: job for job in found if isinstance(job, Job)}
-
-
-async def run_to_the_end(store: SqliteStore) -> None:
-    """What a server does that boots on the file and has only willing handlers: orphans back, then all jobs DONE."""
-    clock = EPOCH + 3600 * SECOND
-    isolation = Isolation()
-    running: set[tuple[str, int]] = set()
-
-    def decide(table: Table) -> bool:
-        nonlocal isolation, running
-        times = Times(clock, lambda: 0.5, lambda: str(uuid.uuid4()), FRESH_BOOT, Limits())
-        for job in table.orphans(FRESH_BOOT, 1_000):
-            lifecycle.recover(table, job, times)
-        ripening.ripen(table, times)
-        for id, epoch in running:
-            lifecycle.settle(table, Outcome(id, epoch, Ending.DONE, result="1"), times)
-        workers = tuple(f"local-{n}" for n in range(200))
-        claims = admission.claim(
-            table, [Want(admission.ALL_QUEUES, workers)], Node(0, isolation, float(clock // SECOND)), times
-        )
-        isolation = claims.isolation
-        running = {(job.id, job.epoch) for job in claims.jobs[0]}
-        return bool(table.changes.jobs)
-
-    for _ in range(MOST_ROUNDS):
-        clock += 60 * SECOND
-        if not await store.apply(ANYTHING, decide):
-            return
-    raise AssertionError("the jobs do not come to an end")
-
-
-# -- the program
 
 
 async def play(path: Path, seed: int, batches: int, synchronous: str) -> None:

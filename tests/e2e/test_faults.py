@@ -22,7 +22,8 @@ import trio
 
 from tests.e2e import power_loss
 from tests.e2e.fork_server import ForkServer
-from tests.e2e.store_history import Answer, judge, read_answers
+from tests.e2e.store_history import Answer, read_answers
+from tests.e2e.store_judge import judge
 
 SEED = 6
 BATCHES = 5

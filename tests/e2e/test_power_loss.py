@@ -19,7 +19,8 @@ import pytest
 
 from tests.e2e import power_loss
 from tests.e2e.power_loss import Disk, Event
-from tests.e2e.store_history import Answer, Findings, judge, read_answers
+from tests.e2e.store_history import Answer, read_answers
+from tests.e2e.store_judge import Findings, judge
 
 IMAGES = int(os.environ.get("CRASH_IMAGES", "2000"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))

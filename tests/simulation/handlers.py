@@ -67,7 +67,7 @@ def _noted(kind: str, body: Body, host: Host, oracle: Oracle) -> Callable[[Conte
             obedient=kind in OBEDIENT,
             started_at=trio.current_time(),
         )
-        oracle.started(run, host.workers)
+        oracle.started(run, host, host.workers)
         how: How = "raised"
         try:
             result = await body(ctx)

@@ -117,7 +117,7 @@ class Life:
     async def _drain(self, config: Config, stopping: Stopping) -> None:
         """As the server does on a signal."""
         self.draining = True
-        all_left = await server._drain(config, self.server, stopping)
+        all_left = (await server._drain(config, self.server, stopping)).all_left
         self._sim.trace("DRAINED", f"all left: {all_left}")
         self.serving = False
         if not (

@@ -193,13 +193,15 @@ class Oracle:
 
     # -- handlers
 
-    def started(self, run: Run, workers: int) -> None:
+    def started(self, run: Run, host: Host, workers: int) -> None:
         """A handler is entered."""
         self._trace("   run", run.id[-4:], run.epoch, run.kind, run.worker)
         self._check(self.ledger.begin(run))
-        job = self.jobs.get(run.id)
-        if job is None or job.status is not Status.RUNNING or job.epoch != run.epoch:
-            self.blame(f"attempt {run.epoch} of {run.id} runs, but its claim is not durable: {job and _core(job)}")
+        job = self.jobs[run.id]
+        current = job.status is Status.RUNNING and job.epoch == run.epoch
+        given_back = host.draining and (run.id, run.epoch) in self._claims  # in the moment in which it was handed out
+        if not (current or given_back):
+            self.blame(f"attempt {run.epoch} of {run.id} runs, but its claim is not durable: {_core(job)}")
         if self.ledger.count(run.life) > workers:
             self.blame(f"{self.ledger.count(run.life)} handlers run on {workers} workers")
 

@@ -42,7 +42,7 @@ async def test_expired_while_waiting() -> None:
     """A job whose expires_at comes while it waits is FAILED, reason `expired`; it is never started."""
     desk = memory()
     queued = await desk.add(expires_at=EPOCH + SECOND)
-    delayed = await desk.add(delay=5, expires_at=EPOCH + SECOND)
+    delayed = await desk.add(delay=0.5, expires_at=EPOCH + SECOND)
     desk.clock.advance(1)
     await desk.ripen()
     for job in (queued, delayed):
@@ -71,7 +71,7 @@ async def test_next_due() -> None:
     desk = memory()
     assert await desk.store.next_due() is None
     await desk.add(delay=9)
-    await desk.add(delay=9, expires_at=EPOCH + 8 * SECOND)
+    await desk.add(expires_at=EPOCH + 8 * SECOND)
     assert await desk.store.next_due() == EPOCH + 8 * SECOND
 
 

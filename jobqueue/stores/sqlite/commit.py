@@ -78,10 +78,15 @@ def _update(connection: apsw.Connection, changes: Changes, updates: list[tuple[A
     restarted = [
         (after.seq,)
         for before, after in changes.jobs.values()
-        if before is not None and after is not None and before.epoch and after.epoch != before.epoch
+        if before is not None and after is not None and before.epoch and _afresh(before, after)
     ]
     if restarted:
         connection.executemany("DELETE FROM progress WHERE seq = ?", restarted)
+
+
+def _afresh(before: Job, after: Job) -> bool:
+    """Whether the job starts, or is to start afresh: what it said of its progress is over."""
+    return after.epoch != before.epoch or (before.status.ended and not after.status.ended)
 
 
 def _remove(connection: apsw.Connection, removed: list[Job], now: Micros) -> None:

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 import trio
 
-from jobqueue.actors.dispatcher import Dispatch
 from jobqueue.actors.alarm import LOOK_SECONDS
+from jobqueue.actors.dispatcher import Dispatch
 from jobqueue.actors.state_handle import State
 from jobqueue.clock import SECOND
 from jobqueue.errors import QueueFull

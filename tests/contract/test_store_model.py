@@ -175,6 +175,8 @@ class Machine(RuleBasedStateMachine):
             self.model.claim(named, workers, [(job.id, job.epoch, job.alone) for job in answer])
 
         self.needs.jobs.update(self.model.jobs)  # one of them may be alone by then
+        if self.desk.isolation.alone is not None:  # and one that was may have been removed
+            self.needs.jobs.add(self.desk.isolation.alone[0])
         self.add(decide, check)
 
     @rule(

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jobqueue.handlers.context import Context, ProcessContext
 from jobqueue.handlers import Fatal, Handlers, RetryIn
+from jobqueue.handlers.context import Context, ProcessContext
 
 handlers = Handlers()
 not_a_registry = {"kind": "none"}

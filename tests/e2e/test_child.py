@@ -18,8 +18,8 @@ import trio.testing
 
 from jobqueue.child import Child, ChildDied
 from jobqueue.child.frames import MAX_TO_PARENT, Garbled, Ready, Run, Splitter, pack, to_parent
-from jobqueue.handlers.context import Context
 from jobqueue.handlers import Handlers, attempt
+from jobqueue.handlers.context import Context
 from jobqueue.job import Ending, LogLine, Outcome, Progress, Reason
 from tests.e2e.sample_handlers import handlers
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from jobqueue.config import NAMES
 from tests.e2e.server_process import ROOT, ServerProcess, running_server
 
 README = (ROOT / "README.md").read_text()
@@ -77,7 +78,9 @@ def test_the_handlers_of_the_readme_work(tmp_path: Path) -> None:
     assert source is not None
     (tmp_path / "mypackage").mkdir()
     (tmp_path / "mypackage" / "tasks.py").write_text(source.group(1))
-    with running_server(tmp_path, "--handlers", "mypackage.tasks:handlers", env={"PYTHONPATH": str(tmp_path)}) as server:
+    with running_server(
+        tmp_path, "--handlers", "mypackage.tasks:handlers", env={"PYTHONPATH": str(tmp_path)}
+    ) as server:
         sent = server.wait(server.submit(kind="mail.send", payload={"to": "a@example.org"})["id"])
         refused = server.wait(server.submit(kind="mail.send", payload={"to": "a@b.invalid"})["id"])
         drawn = server.wait(server.submit(kind="thumbnail", payload={"width": 400})["id"])
@@ -91,8 +94,6 @@ def test_the_handlers_of_the_readme_work(tmp_path: Path) -> None:
 
 def test_the_configuration_table_is_complete() -> None:
     """Every setting of the server stands in the README's table, and nothing else does."""
-    from jobqueue.config import NAMES
-
     table = README.split("## Configuration")[1].split("Exit codes")[0]
     rows = [line for line in table.splitlines() if line.startswith("| `--")]
     flags = {flag for row in rows for flag in re.findall(r"`--([a-z-]+)`", row.split("|")[1])}

@@ -16,12 +16,21 @@ import trio
 import trio.testing
 
 from jobqueue.clock import World
-from jobqueue.handlers.context import MAX_LINE_BYTES, Context, log_line, progress_report
 from jobqueue.errors import StartupError
 from jobqueue.handlers import Handlers, Registration, attempt, builtins, call
-from jobqueue.job import Ending, Json, LogLine, Outcome, Progress, Reason, Retry
+from jobqueue.handlers.context import MAX_LINE_BYTES, Context, log_line, progress_report
 from jobqueue.handlers.loading import load
-from jobqueue.handlers.verdict import MAX_TRACEBACK_BYTES, Fatal, RetryIn, Undecodable, decode, encode, encode_result, judge
+from jobqueue.handlers.verdict import (
+    MAX_TRACEBACK_BYTES,
+    Fatal,
+    RetryIn,
+    Undecodable,
+    decode,
+    encode,
+    encode_result,
+    judge,
+)
+from jobqueue.job import Ending, Json, LogLine, Outcome, Progress, Reason, Retry
 
 Handler = Callable[[Context, Any], Awaitable[Any]]
 

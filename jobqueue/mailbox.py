@@ -195,6 +195,7 @@ class Inbox(Generic[M]):
             with trio.move_on_at(until):
                 messages.append(await self._channel.receive())
                 weight = weigh(messages[0])
+            await trio.lowlevel.checkpoint()  # whoever is about to ask may still join: fewer, larger batches
         else:
             await trio.lowlevel.checkpoint()
         while weight < most:

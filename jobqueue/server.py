@@ -145,7 +145,7 @@ async def run(config: Config, world: World | None = None) -> int:
         tree = assembled(config, world, store, handlers, _end_soon)
         async with tree as server, trio.open_nursery() as nursery:
             addresses = await nursery.start(_serve_http, server, config, world, counters, http_stop)
-            gc.freeze()  # what is alive now lives on: it need not be looked at in every collection
+            _ease_collector()
             _announce(config, store, addresses)
             await stopping.asked.wait()
             stopped = await _drain(config, server, stopping)
@@ -179,6 +179,12 @@ async def _serve_http(
         shutdown_trigger=stop.wait,
         task_status=task_status,
     )
+
+
+def _ease_collector() -> None:
+    """What is alive now lives on, and what a request makes is freed by its count: look for cycles seldom."""
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _announce(config: Config, store: Store, addresses: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ CREATE TABLE jobs(
   reason TEXT, worker TEXT, boot_id TEXT
 );
 CREATE INDEX jobs_ready ON jobs(lane, place) WHERE status = 2;
-CREATE INDEX jobs_running ON jobs(boot_id) WHERE status = 3;
+CREATE INDEX jobs_running ON jobs(status) WHERE status = 3;
 CREATE INDEX jobs_waking ON jobs(due_at) WHERE status < 4 AND due_at IS NOT NULL;
 CREATE INDEX jobs_fading ON jobs(due_at) WHERE status >= 4 AND due_at IS NOT NULL;
 

@@ -105,7 +105,7 @@ def planted(status: Status, **fields: Any) -> Job:
         "boot_id": "boot-1" if status is Status.RUNNING else None,
     }
     job = Job(**(values | fields))
-    due_at = lifecycle.due_at(job, Limits())
+    due_at = EPOCH + micros(Limits().retention[status]) if status.ended else lifecycle.due_at(job)
     return job if due_at is None else lifecycle.replace(job, due_at=due_at)
 
 

@@ -45,14 +45,13 @@ class Times:
     drained_per_second: float | None = None
 
 
-def due_at(job: Job, limits: Limits) -> Micros | None:
+def due_at(job: Job) -> Micros | None:
     """The next moment at which time alone changes the job (rules/ripening.py says how)."""
     status = job.status
     if status is Status.RUNNING:
         return None
     if status.ended:
-        assert job.finished_at is not None  # noqa: S101 - set by `_end`
-        return job.finished_at + micros(limits.retention[status])
+        return job.due_at  # set when it ended, by its retention
     expires_at = job.options.expires_at
     if status is Status.SCHEDULED:
         wake = job.next_attempt_at
@@ -115,7 +114,7 @@ def _accept(table: Table, draft: Draft, times: Times) -> Job:
         due_at=options.expires_at,
     )
     if later:
-        job = replace(job, due_at=due_at(job, times.limits))
+        job = replace(job, due_at=due_at(job))
     return table.add(job)
 
 
@@ -136,10 +135,16 @@ def queued(job: Job, *, place: int) -> Job:
 
 def ended(job: Job, status: Status, reason: Reason | None, times: Times) -> Job:
     """The job in an end state."""
-    after = replace(
-        job, status=status, reason=reason, finished_at=times.now, next_attempt_at=None, alone=False, boot_id=None
+    return replace(
+        job,
+        status=status,
+        reason=reason,
+        finished_at=times.now,
+        due_at=times.now + micros(times.limits.retention[status]),
+        next_attempt_at=None,
+        alone=False,
+        boot_id=None,
     )
-    return replace(after, due_at=due_at(after, times.limits))
 
 
 def start(table: Table, job: Job, worker: str, times: Times, *, alone: bool) -> Job:
@@ -236,7 +241,7 @@ def _failed(job: Job, outcome: Outcome, times: Times) -> Job:
         worker=None,
         boot_id=None,
     )
-    return replace(job, due_at=due_at(job, times.limits))
+    return replace(job, due_at=due_at(job))
 
 
 def recover(table: Table, job: Job, times: Times) -> Job:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from jobqueue.clock import Micros, iso
-from jobqueue.job import AttemptRecord, Error, Job, Line, Progress, Retry
+from jobqueue.job import DEFAULT_OPTIONS, AttemptRecord, Error, Job, Line, Progress, Retry, Status
 
 _encode = msgspec.json.encode
 FIELDS = (
@@ -18,6 +18,7 @@ FIELDS = (
     "result", "error", "progress", "created_at", "started_at", "finished_at", "next_attempt_at", "cancel_requested_at",
     "worker", "trace_parent", "trace_state", "callback",
 )  # fmt: skip
+STATUS_NAMES = tuple(status.name for status in Status)  # `name` of an enum is a slow property
 WIDE = ("payload", "result")  # left out of lists unless asked for, as the traceback is
 
 
@@ -39,7 +40,7 @@ def fields(job: Job) -> dict[str, Any]:
         "queue": job.queue,
         "kind": job.kind,
         "payload": _raw(job.payload),
-        "status": job.status.name,
+        "status": STATUS_NAMES[job.status],
         "reason": job.reason,
         "priority": job.priority,
         "group": job.group,
@@ -48,7 +49,7 @@ def fields(job: Job) -> dict[str, Any]:
         "max_attempts": options.max_attempts,
         "crashes": job.crashes,
         "epoch": job.epoch,
-        "retry": _retry(options.retry),
+        "retry": DEFAULT_RETRY if options.retry is DEFAULT_OPTIONS.retry else _retry(options.retry),
         "timeout": _number(options.timeout),
         "run_at": _iso(options.run_at),
         "expires_at": _iso(options.expires_at),
@@ -133,3 +134,6 @@ def _progress(progress: Progress) -> dict[str, Any]:
         "message": progress.message,
         "data": _raw(progress.data),
     }
+
+
+DEFAULT_RETRY = _retry(DEFAULT_OPTIONS.retry)

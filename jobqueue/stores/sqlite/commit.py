@@ -68,18 +68,17 @@ def _update(connection: apsw.Connection, changes: Changes, updates: list[tuple[A
     connection.executemany(UPDATE_JOB, updates)
     if connection.total_changes() - total != len(updates):
         raise Guarded("a job changed under the batch")
-    options = [
-        (codec.options_text(after.options), after.seq)
-        for before, after in changes.jobs.values()
-        if before is not None and after is not None and after.options is not before.options
-    ]
+    options: list[tuple[str | None, int]] = []
+    restarted: list[tuple[int]] = []
+    for before, after in changes.jobs.values():
+        if before is None or after is None:
+            continue
+        if after.options is not before.options:
+            options.append((codec.options_text(after.options), after.seq))
+        if before.epoch and _afresh(before, after):
+            restarted.append((after.seq,))
     if options:
         connection.executemany("UPDATE bodies SET options = ? WHERE seq = ?", options)
-    restarted = [
-        (after.seq,)
-        for before, after in changes.jobs.values()
-        if before is not None and after is not None and before.epoch and _afresh(before, after)
-    ]
     if restarted:
         connection.executemany("DELETE FROM progress WHERE seq = ?", restarted)
 

@@ -30,6 +30,7 @@ soak *args: setup
 
 # measure, and print the table of ratios
 bench *args: setup
+    @.ci/packages wrk:wrk
     {{ bin }}/python -m tests.benchmarks {{ args }}
 
 # start the server from the checkout: just run --store memory: --port 9000

@@ -130,8 +130,7 @@ class Oracle:
             self.blame(f"{before.id} left RUNNING without a record of its attempt")
             return
         self._check(endings.fault(before, after, record, self._facts(before, host)))
-        kept = after.reason is Reason.CRASH_LOOP  # the try that convicted it is shown, as the last one
-        spent = self._spent.get(before.id, 0) + (kept or record.ending not in (Ending.RELEASED, Ending.CRASHED))
+        spent = self._spent.get(before.id, 0) + (record.ending not in (Ending.RELEASED, Ending.CRASHED))
         self._spent[before.id] = spent
         if after.attempt != spent or after.epoch != before.epoch:
             self.blame(f"{after.id} counts {after.attempt} tries, but {spent} were spent ({record.ending})")

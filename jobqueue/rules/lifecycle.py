@@ -20,6 +20,7 @@ from jobqueue.rules.table import Table
 replace = msgspec.structs.replace
 
 DAY: Micros = 86_400 * SECOND
+WAITING = (Status.SCHEDULED, Status.BLOCKED, Status.QUEUED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _check_room(table: Table, drafts: Sequence[Draft], times: Times) -> None:
     for draft in drafts:
         asked[draft.queue] = asked.get(draft.queue, 0) + 1
     for queue, count in asked.items():
-        waiting = sum(table.count(queue, status) for status in (Status.SCHEDULED, Status.BLOCKED, Status.QUEUED))
+        waiting = sum([table.count(queue, status) for status in WAITING])
         if waiting + count > times.limits.max_queued:
             rate = times.drained_per_second
             raise QueueFull(

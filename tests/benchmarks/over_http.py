@@ -22,7 +22,6 @@ Figures = Mapping[str, float]
 CONNECTIONS, MANY_CONNECTIONS = 32, 128
 BULK, BULK_CONNECTIONS = 1_000, 4
 STATUS_IDS = 1_000
-KEEPING_UP = 16
 PARKED = "parked"  # a queue that no worker serves
 GAP_SECONDS = 0.01
 SETTLE_SECONDS = 1.0
@@ -48,8 +47,8 @@ def stock(plan: Plan, folder: Path) -> Figures:
 
 
 def post(plan: Plan, folder: Path) -> Figures:
-    """Durable jobs one by one, which run as well: by as many workers as keep up, since idle takers cost each turn."""
-    with servers.ours(folder, workers=KEEPING_UP) as server:
+    """Durable jobs one by one, which run as well."""
+    with servers.ours(folder) as server:
         return _posted(server, CONNECTIONS, plan, folder)
 
 

@@ -6,6 +6,7 @@ changed anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -80,10 +81,7 @@ def _check_expiry(drafts: Sequence[Draft], times: Times) -> None:
 
 
 def _check_room(table: Table, drafts: Sequence[Draft], times: Times) -> None:
-    asked: dict[str, int] = {}
-    for draft in drafts:
-        asked[draft.queue] = asked.get(draft.queue, 0) + 1
-    for queue, count in asked.items():
+    for queue, count in Counter(draft.queue for draft in drafts).items():
         waiting = sum([table.count(queue, status) for status in WAITING])
         if waiting + count > times.limits.max_queued:
             rate = times.drained_per_second

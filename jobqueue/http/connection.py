@@ -20,9 +20,9 @@ from jobqueue.http.exchange import Exchange
 from jobqueue.http.fence import keep_inside
 from jobqueue.http.hub import Hub
 from jobqueue.http.parser import Parser
-from jobqueue.http.reaper import Chart, Phase
 from jobqueue.http.request import Request
 from jobqueue.http.transport import Transport
+from jobqueue.http.watched import Chart, Phase
 
 _READ_BYTES = 64 * 1024
 _WRITE_BYTES = 16 * 1024  # a longer write is cut in such pieces, so that its progress can be seen

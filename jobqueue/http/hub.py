@@ -14,7 +14,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from jobqueue.http.asgi import App
 from jobqueue.http.limits import Counters, Limits
-from jobqueue.http.reaper import Phase, Watched
+from jobqueue.http.watched import Phase, Watched
 
 
 class Hub:

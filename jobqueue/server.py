@@ -94,7 +94,7 @@ async def assembled(
         recovered = await actor.recover()
         if recovered:
             log.warning("recovered", jobs=recovered, detail="an earlier life of the process died while they ran")
-        async with running(actor, on_failure) as state, running(Reader(store), on_failure) as reads:  # noqa: SIM117
+        async with running(actor, on_failure) as state, running(Reader(store), on_failure) as reads:  # noqa: SIM117 - order
             # each level outlives what it serves: the order is to be seen
             async with running(Dispatcher(state, claimable), on_failure) as dispatch:
                 crew = Crew(config.workers, config.queues, dispatch, state, handlers, config.handlers, world)

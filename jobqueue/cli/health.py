@@ -52,7 +52,7 @@ def _connection(url: str | None) -> http.client.HTTPConnection:
     scheme, name, number = _parse(url)
     if scheme == "https":
         # whether it is alive, not who it is: a certificate for the public name would not fit the loopback address
-        context = ssl._create_unverified_context()  # noqa: S323, SLF001
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001 - see above
         return http.client.HTTPSConnection(name, number, timeout=TIMEOUT_SECONDS, context=context)
     return http.client.HTTPConnection(name, number, timeout=TIMEOUT_SECONDS)
 

@@ -57,7 +57,7 @@ def _registry(name: str) -> Handlers:
     if found is None:
         raise ValueError(f"module {module_name} has no {attribute!r}")
     if not isinstance(found, Handlers):
-        raise ValueError(f"{attribute!r} is a {type(found).__name__}, not a jobqueue.Handlers")  # noqa: TRY004
+        raise ValueError(f"{attribute!r} is a {type(found).__name__}, not a jobqueue.Handlers")  # noqa: TRY004 - told as text
     return found
 
 
@@ -66,7 +66,7 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as missing:
         if missing.name is not None and f"{name}.".startswith(f"{missing.name}."):
-            raise ValueError(f"{_one_line(missing)} (from {os.getcwd()})") from None  # noqa: PTH109
+            raise ValueError(f"{_one_line(missing)} (from {os.getcwd()})") from None  # noqa: PTH109 - text
         raise ValueError(_import_fault(missing)) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise anything while it is imported
         raise ValueError(_import_fault(error)) from None

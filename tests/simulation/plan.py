@@ -41,6 +41,11 @@ class Plan:
     operations: int
     max_queued: int
 
+    @property
+    def set_back(self) -> float:
+        """By how many seconds in all the wall clock is set back."""
+        return sum(-by for _, by in self.jumps if by < 0)
+
     def has(self, fault: str) -> bool:
         """Whether it is one of this seed's faults."""
         return fault in self.faults

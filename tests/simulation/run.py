@@ -24,7 +24,9 @@ from tests.simulation.world import TAIL, Chance, Steps, Trace, Wall, seeded_run
 
 DISKS: dict[str, type[Disk]] = {"memory": MemoryDisk, "sqlite": FileDisk}
 QUIET_SECONDS = 600.0  # once the faults are over all must end within this
-PATIENCE_SECONDS = 5_000.0
+PATIENCE_SECONDS = (
+    5_000.0  # and as long as the wall clock is set back: a delayed job then holds its place so much longer
+)
 ECHO_CHANCE = 0.3
 
 
@@ -86,7 +88,7 @@ async def _main(sim: Sim, seconds: list[float]) -> None:
                     faults.start_soon(_at, at, partial(sim.wall.jump, by))
                 if plan.has("echo"):
                     faults.start_soon(_echo, sim, lives)
-                with trio.move_on_after(PATIENCE_SECONDS) as patience:
+                with trio.move_on_after(PATIENCE_SECONDS + plan.set_back) as patience:
                     async with trio.open_nursery() as clients:
                         known: list[str] = []
                         for index in range(plan.clients):

@@ -22,24 +22,35 @@ class Closed(Exception):
     """The actor that was asked has stopped, or stopped before it answered."""
 
 
+Answer = tuple[Any, Exception | None]  # on its way up: a value, or an error
+
+
+def _unwrap(answer: Answer) -> Any:
+    """The value, or the error raised."""
+    value, error = answer
+    if error is not None:
+        raise error
+    return value
+
+
 class Reply(Generic[T]):
     """The answering half of an ask: a one-shot that can neither wait nor raise towards the one who answers."""
 
     __slots__ = ("_channel", "abandoned")
 
-    def __init__(self, channel: trio.MemorySendChannel[Answer[T]]) -> None:
-        self._channel: trio.MemorySendChannel[Answer[T]] | None = channel
+    def __init__(self, channel: trio.MemorySendChannel[Answer]) -> None:
+        self._channel: trio.MemorySendChannel[Answer] | None = channel
         self.abandoned = False  # the asker has left
 
     def send(self, value: T) -> bool:
         """Answer; False if the asker has left."""
-        return self._put(Answer(value, None))
+        return self._put((value, None))
 
     def fail(self, error: Exception) -> bool:
         """Answer with an error, raised where the ask was awaited; False if the asker has left."""
-        return self._put(Answer(None, error))
+        return self._put((None, error))
 
-    def _put(self, answer: Answer[T]) -> bool:
+    def _put(self, answer: Answer) -> bool:
         channel, self._channel = self._channel, None  # a second answer must never reach the channel's next asker
         if channel is None:
             return False
@@ -50,28 +61,12 @@ class Reply(Generic[T]):
         return True
 
 
-class Answer(Generic[T]):
-    """A value or an error on its way up."""
-
-    __slots__ = ("error", "value")
-
-    def __init__(self, value: T | None, error: Exception | None) -> None:
-        self.value = value
-        self.error = error
-
-    def unwrap(self) -> T:
-        """The value, or the error raised."""
-        if self.error is not None:
-            raise self.error
-        return self.value  # type: ignore[return-value]  # T may include None
-
-
 class Pending(Generic[T]):
     """The waiting half of an ask, for one who does something else first. Use it in a `with`."""
 
     __slots__ = ("_channel", "_reply")
 
-    def __init__(self, channel: trio.MemoryReceiveChannel[Answer[T]], reply: Reply[T]) -> None:
+    def __init__(self, channel: trio.MemoryReceiveChannel[Answer], reply: Reply[T]) -> None:
         self._channel = channel
         self._reply = reply
 
@@ -81,7 +76,8 @@ class Pending(Generic[T]):
             answer = await self._channel.receive()
         except trio.EndOfChannel:
             raise Closed from None
-        return answer.unwrap()
+        value: T = _unwrap(answer)
+        return value
 
     def __enter__(self) -> Self:
         return self
@@ -93,10 +89,10 @@ class Pending(Generic[T]):
 
 def one_shot() -> tuple[Reply[T], Pending[T]]:
     """A reply and the place where it arrives."""
-    send: trio.MemorySendChannel[Answer[T]]
-    receive: trio.MemoryReceiveChannel[Answer[T]]
+    send: trio.MemorySendChannel[Answer]
+    receive: trio.MemoryReceiveChannel[Answer]
     send, receive = trio.open_memory_channel(1)  # without [T]: at run time that would cost as much as the channel
-    reply = Reply(send)
+    reply: Reply[T] = Reply(send)
     return reply, Pending(receive, reply)
 
 
@@ -127,7 +123,7 @@ class Address(Generic[M]):
         """
         line: Line = self._idle.pop() if self._idle else trio.open_memory_channel(1)
         reply: Reply[T] = Reply(line[0])
-        answer: Answer[T] | None = None
+        answer: Answer | None = None
         try:
             await self.send(make(reply), shed=shed)
             answer = await line[1].receive()
@@ -139,7 +135,8 @@ class Address(Generic[M]):
                 if late is not None:
                     _take_late(line[1], late)
                 line[1].close()
-        return answer.unwrap()
+        value: T = _unwrap(answer)
+        return value
 
     async def send(self, message: M, *, shed: bool = False) -> None:
         """Put a message in. The usual case costs no trip through the scheduler."""
@@ -167,13 +164,14 @@ class Address(Generic[M]):
             raise Closed from None
 
 
-def _take_late(channel: trio.MemoryReceiveChannel[Answer[T]], late: Callable[[T], None]) -> None:
+def _take_late(channel: trio.MemoryReceiveChannel[Answer], late: Callable[[Any], None]) -> None:
     try:
         answer = channel.receive_nowait()
     except (trio.WouldBlock, trio.EndOfChannel):
         return
-    if answer.error is None:
-        late(answer.unwrap())
+    value, error = answer
+    if error is None:
+        late(value)
 
 
 class Inbox(Generic[M]):

@@ -134,7 +134,7 @@ class Desk:
     async def do(self, rule: Callable[[Table, Times], T], needs: Needs | None = None) -> T:
         """One batch."""
         times = self.times()
-        return await self.store.apply(needs or Needs(), lambda table: rule(table, times))
+        return await self.store.apply(lambda: needs or Needs(), lambda table: rule(table, times))
 
     async def submit(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Accepted:
         """Accept drafts."""

@@ -24,7 +24,7 @@ async def recover(store: Store, boot_id: str, times: Callable[[], Times]) -> int
                 lifecycle.recover(table, job, now)
             return len(orphans)
 
-        count = await store.apply(Needs(orphans_of=boot_id), decide)
+        count = await store.apply(lambda: Needs(orphans_of=boot_id), decide)
         total += count
         if count < MOST:
             return total

@@ -135,7 +135,7 @@ class StateActor:
         """Load, decide, commit; then the actor's own memory, then the answers."""
         node = Node(len(self._attempts), self._isolation, self._world.monotonic())
         batch = Batch(commands, self._times(), node, self._alarm.ripe(), probing=self._failing)
-        answers, changes, more = await self._store.apply(batch.needs(), batch.decide)
+        answers, changes, more = await self._store.apply(batch.needs, batch.decide)
         self._follow(changes)
         self._start(commands, answers)
         for command, answer in zip(commands, answers, strict=True):

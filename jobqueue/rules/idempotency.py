@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from jobqueue.errors import KeyReuse
 from jobqueue.job import Draft, Job
-from jobqueue.rules import lifecycle
+from jobqueue.rules import acceptance
 from jobqueue.rules.lifecycle import DAY, Times
 from jobqueue.rules.table import KeyRecord, Table
 
@@ -35,15 +35,15 @@ class Accepted:
 
 
 def accept(table: Table, drafts: Sequence[Draft], key: IdempotencyKey | None, times: Times) -> Accepted:
-    """Accept the drafts, once per key. Raises KeyReuse, Removed, and what lifecycle.accept raises."""
+    """Accept the drafts, once per key. Raises KeyReuse, Removed, and what acceptance.accept raises."""
     if key is None:
-        return Accepted(tuple(lifecycle.accept(table, drafts, times)))
+        return Accepted(tuple(acceptance.accept(table, drafts, times)))
     known = table.key(key.scope, key.key)
     if known is not None and known.expires_at > times.now:
         if known.digest != key.digest:
             raise KeyReuse("this Idempotency-Key was used with another body")
         return Accepted(tuple(table.job(id) for id in known.ids), replayed=True)
-    jobs = tuple(lifecycle.accept(table, drafts, times))
+    jobs = tuple(acceptance.accept(table, drafts, times))
     ids = tuple(job.id for job in jobs)
     table.keep_key(KeyRecord(key.scope, key.key, key.digest, ids, times.now + KEPT))
     return Accepted(jobs)

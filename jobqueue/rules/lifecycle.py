@@ -6,22 +6,21 @@ changed anything.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from jobqueue.clock import SECOND, Micros, micros
-from jobqueue.errors import BadState, Fault, LeaseLost, OutOfRange, QueueFull, retry_after
-from jobqueue.job import AttemptRecord, Draft, Ending, Error, Job, Line, LogLine, Outcome, Progress, Reason, Status
+from jobqueue.errors import BadState, LeaseLost
+from jobqueue.job import AttemptRecord, Ending, Error, Job, Line, LogLine, Outcome, Progress, Reason, Status
 from jobqueue.rules import retry as retry_rule
 from jobqueue.rules.table import Table
 
 replace = msgspec.structs.replace
 
 DAY: Micros = 86_400 * SECOND
-WAITING = (Status.SCHEDULED, Status.BLOCKED, Status.QUEUED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,62 +60,6 @@ def due_at(job: Job) -> Micros | None:
     return expires_at
 
 
-def accept(table: Table, drafts: Sequence[Draft], times: Times) -> list[Job]:
-    """Take all drafts in, in order, or none. Raises QueueFull; OutOfRange, with a pointer such as /0/expires_at."""
-    _check_expiry(drafts, times)
-    _check_room(table, drafts, times)
-    return [_accept(table, draft, times) for draft in drafts]
-
-
-def _check_expiry(drafts: Sequence[Draft], times: Times) -> None:
-    """At the commit, not before: what an idempotency key has made already may have expired meanwhile."""
-    for index, draft in enumerate(drafts):
-        options = draft.options
-        if options.expires_at is None:
-            continue
-        starts_at = max(options.run_at or times.now, times.now + micros(draft.delay or 0))
-        if options.expires_at <= starts_at:
-            fault = Fault(f"/{index}/expires_at", "is too early")
-            raise OutOfRange("expires_at must be after now and after run_at", faults=(fault,))
-
-
-def _check_room(table: Table, drafts: Sequence[Draft], times: Times) -> None:
-    for queue, count in Counter(draft.queue for draft in drafts).items():
-        waiting = sum([table.count(queue, status) for status in WAITING])
-        if waiting + count > times.limits.max_queued:
-            rate = times.drained_per_second
-            raise QueueFull(
-                f"queue {queue} holds {waiting} waiting jobs of at most {times.limits.max_queued}",
-                headers=retry_after(count / rate if rate else None),
-            )
-
-
-def _accept(table: Table, draft: Draft, times: Times) -> Job:
-    options = draft.options
-    if draft.delay is not None:
-        options = replace(options, run_at=times.now + micros(draft.delay))
-    seq = table.next_seq()
-    later = options.run_at is not None and options.run_at > times.now
-    job = Job(
-        seq=seq,
-        id=times.new_id(),
-        kind=draft.kind,
-        queue=draft.queue,
-        priority=draft.priority,
-        group=draft.group,
-        payload=draft.payload,
-        options=options,
-        created_at=times.now,
-        status=Status.SCHEDULED if later else Status.QUEUED,
-        place=seq,
-        next_attempt_at=options.run_at if later else None,
-        due_at=options.expires_at,
-    )
-    if later:
-        job = replace(job, due_at=due_at(job))
-    return table.add(job)
-
-
 def queued(job: Job, *, place: int) -> Job:
     """The job, waiting for a worker at `place` of its lane."""
     return replace(
@@ -132,8 +75,8 @@ def queued(job: Job, *, place: int) -> Job:
     )
 
 
-def ended(job: Job, status: Status, reason: Reason | None, times: Times) -> Job:
-    """The job in an end state."""
+def ended(job: Job, status: Status, reason: Reason | None, times: Times, **more: Any) -> Job:
+    """The job in an end state; `more`: what else is new of it."""
     return replace(
         job,
         status=status,
@@ -143,6 +86,7 @@ def ended(job: Job, status: Status, reason: Reason | None, times: Times) -> Job:
         next_attempt_at=None,
         alone=False,
         boot_id=None,
+        **more,
     )
 
 
@@ -207,16 +151,16 @@ def _ending(job: Job, outcome: Outcome) -> Ending:
 
 def _after(job: Job, ending: Ending, outcome: Outcome, times: Times) -> Job:
     """The job as the end of its attempt leaves it."""
-    if ending in (Ending.CRASHED, Ending.LOST):
+    if ending is Ending.CRASHED or ending is Ending.LOST:
         # a death while it ran alone convicts it; beside others a death is only counted, and no try is spent
         job = replace(job, crashes=job.crashes + 1, attempt=job.attempt - 1, error=outcome.error)
         if job.alone:
             return ended(job, Status.FAILED, Reason.CRASH_LOOP, times)
         return queued(job, place=job.place)
+    if ending is Ending.DONE:
+        return ended(job, Status.DONE, None, times, crashes=0, result=outcome.result, error=outcome.error)
     job = replace(job, crashes=0, result=outcome.result, error=outcome.error)
     match ending:
-        case Ending.DONE:
-            return ended(job, Status.DONE, None, times)
         case Ending.CANCELLED:
             return ended(job, Status.CANCELLED, Reason.CANCELLED, times)
         case Ending.ERROR | Ending.TIMEOUT:

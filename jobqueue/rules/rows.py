@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from jobqueue.clock import Micros
-from jobqueue.job import Job, Lane, LaneKey, Status
+from jobqueue.job import Job, Lane, LaneKey
 from jobqueue.rules.changes import KeyRecord
 
 
@@ -37,8 +37,8 @@ class Rows(Protocol):
     def queues(self) -> Sequence[str]:
         """The queues that have queued jobs."""
 
-    def count(self, queue: str, status: Status) -> int:
-        """How many jobs of the queue have the status."""
+    def counts(self, queue: str) -> Sequence[int]:
+        """How many jobs of the queue have each status, in the order of `Status`."""
 
     def ended(self) -> int:
         """How many jobs of all queues have ended and are still held."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from jobqueue.clock import Micros
 from jobqueue.errors import NotFound, Removed
-from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, Line, Progress, Status
+from jobqueue.job import SUSPECT_CRASHES, AttemptRecord, Job, Lane, LaneKey, Line, Progress, Status
 from jobqueue.rules.changes import Changes, KeyRecord, LaneEdit
 from jobqueue.rules.rows import Rows
 
@@ -96,7 +96,7 @@ class Table:
             into = self._edit_of(after)
             self._enter(into, now)
         if was is Status.QUEUED or was is Status.RUNNING:
-            if into is None or before.priority != after.priority or before.suspect != after.suspect:
+            if into is None or before.priority != after.priority or before.crashes != after.crashes:
                 into = self._edit_of(before)
             self._exit(into, was)
         return after
@@ -152,7 +152,14 @@ class Table:
     def count(self, queue: str, status: Status) -> int:
         """How many jobs of the queue have the status."""
         deltas = self.changes.counts.get(queue)
-        return self._rows.count(queue, status) + (deltas[status] if deltas else 0)
+        return self._rows.counts(queue)[status] + (deltas[status] if deltas else 0)
+
+    def waiting(self, queue: str) -> int:
+        """How many jobs of the queue wait: for their time, for others, or for a worker."""
+        kept = self._rows.counts(queue)
+        deltas = self.changes.counts.get(queue)
+        waiting = kept[0] + kept[1] + kept[2]
+        return waiting + deltas[0] + deltas[1] + deltas[2] if deltas else waiting
 
     def ended(self) -> int:
         """How many ended jobs there are, in all queues."""
@@ -208,7 +215,7 @@ class Table:
                 key.group == job.group
                 and key.priority == job.priority
                 and key.queue == job.queue
-                and key.suspect == job.suspect
+                and key.suspect == (job.crashes >= SUSPECT_CRASHES)
             ):
                 return last
         last = self._last = self._edit(job.lane)

@@ -4,9 +4,9 @@ An engine holds the job table and no rules. It changes the table by one verb onl
 
     result = await store.apply(needs, decide)
 
-The engine loads the rows that `needs` names, hands them as a `Table` to `decide` (rules; pure; returns anything), and
-commits `table.changes` in ONE transaction before it returns what `decide` returned. If `decide` raises, nothing changes
-and the error comes out. Where `decide` runs is the engine's affair:
+The engine loads the rows that `needs()` names (one whose rows are a call away need not ask), hands them as a `Table` to
+`decide` (rules; pure; returns anything), and commits `table.changes` in ONE transaction before it returns what `decide`
+returned. If `decide` raises, nothing changes and the error comes out. Where `decide` runs is the engine's affair:
 
 memory   inline, on dictionaries
 sqlite   inside the transaction, on the engine's one writing thread: load, decide, commit are one thread hop
@@ -120,7 +120,7 @@ class Store(Protocol):
     async def __aexit__(self, *exc: object) -> None:
         """Close, after what was answered is safe."""
 
-    async def apply(self, needs: Needs, decide: Callable[[Table], T]) -> T:
+    async def apply(self, needs: Callable[[], Needs], decide: Callable[[Table], T]) -> T:
         """Load, decide, commit: see above. A cancelled caller never cuts a commit."""
 
     async def next_due(self) -> Micros | None:

@@ -51,9 +51,9 @@ class MemoryStore:
     async def __aexit__(self, *exc: object) -> None:
         return None
 
-    async def apply(self, needs: Needs, decide: Callable[[Table], T]) -> T:
+    async def apply(self, needs: Callable[[], Needs], decide: Callable[[Table], T]) -> T:
         """Load, decide, commit: all at once, since nothing else runs meanwhile."""
-        table = Table(_Rows(self.tables, needs))
+        table = Table(_Rows(self.tables, needs()))
         result = decide(table)
         self.tables.commit(table.changes, self._now())
         return result
@@ -241,10 +241,9 @@ class _Rows:
         """Queues with queued jobs."""
         return list({key.queue for key in self._tables.queued})
 
-    def count(self, queue: str, status: Status) -> int:
-        """Jobs of a status."""
-        counts = self._tables.counts.get(queue)
-        return counts[status] if counts else 0
+    def counts(self, queue: str) -> Sequence[int]:
+        """Jobs by status."""
+        return self._tables.counts.get(queue, [0] * len(Status))
 
     def ended(self) -> int:
         """Ended jobs."""

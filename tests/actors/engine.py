@@ -104,7 +104,7 @@ class Engine(MemoryStore):
     def __post_init__(self) -> None:
         super().__init__(self.clock)
 
-    async def apply(self, needs: Needs, decide: Callable[[Table], T]) -> T:
+    async def apply(self, needs: Callable[[], Needs], decide: Callable[[Table], T]) -> T:
         """As the memory engine does, but not in an instant, and never cut short."""
         self.calls += 1
         self.in_flight += 1

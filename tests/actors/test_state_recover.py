@@ -149,7 +149,7 @@ async def plant_suspect(engine: Engine) -> None:
         number = table.next_seq()
         table.add(planted(Status.QUEUED, crashes=2, seq=number, place=number))
 
-    await engine.apply(Needs(), rule)
+    await engine.apply(Needs, rule)
 
 
 async def test_the_last_end_lets_a_suspect_start(state: State, engine: Engine) -> None:

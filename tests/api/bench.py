@@ -192,7 +192,7 @@ class Api:
 
     async def remove(self, id: str) -> None:
         """Remove an ended job, as its retention will one day."""
-        await self.store.apply(Needs(jobs={id}), lambda table: table.remove(table.job(id)))
+        await self.store.apply(lambda: Needs(jobs={id}), lambda table: table.remove(table.job(id)))
 
     async def drain(self, *, refuse: bool = True) -> None:
         """As at the first signal."""

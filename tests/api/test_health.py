@@ -116,7 +116,7 @@ class Failing(MemoryStore):
 
     fault: Exception | None = None
 
-    async def apply(self, needs: Needs, decide: Callable[[Table], Any]) -> Any:
+    async def apply(self, needs: Callable[[], Needs], decide: Callable[[Table], Any]) -> Any:
         if self.fault is not None:
             raise self.fault
         return await super().apply(needs, decide)

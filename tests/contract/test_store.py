@@ -24,7 +24,7 @@ from jobqueue.job import (
     Retry,
     Status,
 )
-from jobqueue.rules import idempotency, lifecycle
+from jobqueue.rules import acceptance, idempotency, lifecycle
 from jobqueue.rules.changes import KeyRecord
 from jobqueue.rules.idempotency import IdempotencyKey
 from jobqueue.rules.lifecycle import Limits, Times, replace
@@ -101,7 +101,7 @@ async def test_an_error_undoes_the_batch(desk: Desk) -> None:
     done = await desk.plant(planted(Status.DONE))
 
     def rule(table: Table, times: Times) -> None:
-        lifecycle.accept(table, [draft(queue="new")], times)
+        acceptance.accept(table, [draft(queue="new")], times)
         lifecycle.cancel(table, done.id, times)
 
     with pytest.raises(BadState):
@@ -138,7 +138,7 @@ async def test_the_view_is_of_the_start(desk: Desk) -> None:
     first = await desk.add()
 
     def rule(table: Table, times: Times) -> list[int]:
-        lifecycle.accept(table, [draft()], times)
+        acceptance.accept(table, [draft()], times)
         lifecycle.cancel(table, first.id, times)
         return [job.seq for job in table.heads(first.lane, 9)]
 

@@ -37,7 +37,7 @@ from jobqueue.stores.contract import Needs, StoreFailed
 from jobqueue.stores.sqlite import SqliteStore, schema
 
 EPOCH: Micros = 1_800_000_000 * SECOND
-ANYTHING = Needs()  # the engine under test does not look at it
+ANYTHING = Needs  # the engine under test does not look at it
 SCOPE = "history"
 
 

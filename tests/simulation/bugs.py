@@ -77,7 +77,7 @@ class Hasty(Passing):
 
         return drawn
 
-    async def apply(self, needs: Needs, decide: Decide) -> Any:
+    async def apply(self, needs: Callable[[], Needs], decide: Decide) -> Any:
         """Answer, then commit."""
         answers: Sequence[Any] = ()
 
@@ -106,7 +106,7 @@ class HastyTurn(Hasty):
 class LateKeys(Passing):
     """Binds idempotency keys in a commit of their own, after that of their jobs."""
 
-    async def apply(self, needs: Needs, decide: Decide) -> Any:
+    async def apply(self, needs: Callable[[], Needs], decide: Decide) -> Any:
         """Commit twice."""
         keys: dict[Any, Any] = {}
 
@@ -118,7 +118,7 @@ class LateKeys(Passing):
 
         decided = await self.store.apply(needs, without)
         if keys:
-            await self.store.apply(Needs(), lambda table: table.changes.keys.update(keys))
+            await self.store.apply(Needs, lambda table: table.changes.keys.update(keys))
         return decided
 
 

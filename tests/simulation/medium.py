@@ -96,7 +96,7 @@ class Medium:
             self._open = False
             self._disk.wreck(self.inner)
 
-    async def apply(self, needs: Needs, decide: Callable[[Table], T]) -> T:
+    async def apply(self, needs: Callable[[], Needs], decide: Callable[[Table], T]) -> T:
         """One commit, which a cancelled caller does not cut, and a death does."""
         await self._still_alive()
         moves: list[oracle.Move] = []

@@ -9,7 +9,7 @@ import pytest
 
 from jobqueue.errors import NotFound
 from jobqueue.job import Ending, Job, Lane, LaneKey, Status
-from jobqueue.rules import lifecycle
+from jobqueue.rules import acceptance, lifecycle
 from jobqueue.rules.lifecycle import Times, replace
 from jobqueue.rules.table import LEGAL, IllegalMove, Table
 from jobqueue.stores.contract import Needs
@@ -58,7 +58,7 @@ async def test_an_error_changes_nothing() -> None:
     job = await desk.add()
 
     def rule(table: Table, times: Times) -> None:
-        lifecycle.accept(table, [draft()], times)
+        acceptance.accept(table, [draft()], times)
         lifecycle.cancel(table, job.id, times)
         raise NotFound
 
@@ -74,7 +74,7 @@ async def test_reads_see_the_writes_of_the_batch() -> None:
     jobs = (await desk.submit([draft()] * 3)).jobs
 
     def rule(table: Table, times: Times) -> None:
-        (new,) = lifecycle.accept(table, [draft()], times)
+        (new,) = acceptance.accept(table, [draft()], times)
         lifecycle.cancel(table, jobs[1].id, times)
         assert table.job(new.id) == new
         assert table.job(jobs[1].id).status is CANCELLED
@@ -92,7 +92,7 @@ async def test_ready_lanes_in_order() -> None:
     await desk.submit([draft(group="b"), draft(group="a"), draft(priority=1), draft(queue="other")])
 
     def rule(table: Table, times: Times) -> list[Any]:
-        lifecycle.accept(table, [draft(group="c"), draft(priority=2)], times)
+        acceptance.accept(table, [draft(group="c"), draft(priority=2)], times)
         table.serve(LaneKey("default", 0, "a"), 0, 1)
         everything = [(lane.key.priority, lane.key.group) for lane in table.ready("default", 9)]
         assert [(lane.key.priority, lane.key.group) for lane in table.ready("default", 3)] == everything[:3]
@@ -118,7 +118,7 @@ async def test_lanes_that_were_emptied_make_room() -> None:
 async def test_numbers_only_grow() -> None:
     """Identities and places come from one sequence that never gives a number twice, over batches as well."""
     desk = memory()
-    place, (job,) = await desk.do(lambda table, times: (table.next_seq(), lifecycle.accept(table, [draft()], times)))
+    place, (job,) = await desk.do(lambda table, times: (table.next_seq(), acceptance.accept(table, [draft()], times)))
     assert (place, job.seq) == (1, 2)
     assert await desk.do(lambda table, _: table.next_seq()) == 3
 

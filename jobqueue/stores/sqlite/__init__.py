@@ -123,7 +123,7 @@ class SqliteStore:
                 raise reason from error
             # full or busy: all is safe in the log, and the next commit tries again
 
-    async def apply(self, needs: Needs, decide: Callable[[Table], T]) -> T:  # noqa: ARG002 - the rows are a call away
+    async def apply(self, needs: Callable[[], Needs], decide: Callable[[Table], T]) -> T:  # noqa: ARG002 - the rows are a call away
         """Load, decide, commit: one hop."""
         return await self._write(lambda: self._apply(decide))
 
@@ -149,6 +149,7 @@ class SqliteStore:
         self._cache.take(table.changes, new_lanes)
         if self._log_pages >= CHECKPOINT_PAGES:
             self._checkpoint()
+            self._cache.forget_recent()
         return result
 
     def _commit(self, changes: Changes) -> dict[LaneKey, int]:

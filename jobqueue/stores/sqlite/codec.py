@@ -110,7 +110,15 @@ def _job(row: Sequence[Any]) -> Job:
 
 def new_row(new: Job, lane: int) -> tuple[Any, ...]:
     """The INSERT of a job: its fixed columns, then CHANGING without priority."""
-    return (new.seq, blob(new.id), new.queue, new.group or "", new.kind, new.created_at, *changing(new, lane))
+    return (
+        new.seq,
+        bytes.fromhex(new.id.replace("-", "")),
+        new.queue,
+        new.group or "",
+        new.kind,
+        new.created_at,
+        *changing(new, lane),
+    )
 
 
 def changing(after: Job, lane: int) -> tuple[Any, ...]:

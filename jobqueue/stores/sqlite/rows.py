@@ -11,42 +11,47 @@ from jobqueue.clock import Micros
 from jobqueue.job import Job, Lane, LaneKey, Status
 from jobqueue.rules.changes import Changes, KeyRecord
 from jobqueue.stores.sqlite import codec
+from jobqueue.stores.sqlite.ready import ReadyLanes
 
 _SELECT = f"SELECT {codec.JOB}, {codec.BODY} FROM jobs JOIN bodies USING(seq)"  # noqa: S608 - constants of ours
 BY_ID = f"{_SELECT} WHERE id = ?"
 HEADS = f"{_SELECT} WHERE lane = ? AND status = 2 ORDER BY place LIMIT ?"
+HEAD_SEQS = "SELECT seq FROM jobs WHERE lane = ? AND status = 2 ORDER BY place LIMIT ?"
 WAKING = f"{_SELECT} WHERE status < 4 AND due_at <= ? ORDER BY due_at LIMIT ?"
 FADING = f"{_SELECT} WHERE status >= 4 AND due_at <= ? ORDER BY due_at LIMIT ?"
 LONGEST_ENDED = f"{_SELECT} WHERE status >= 4 AND due_at IS NOT NULL ORDER BY due_at LIMIT ?"
 ORPHANS = f"{_SELECT} WHERE status = 3 AND boot_id <> ? LIMIT ?"
-READY = (
-    "SELECT queue, priority, grp, suspect, queued, running, turn FROM lanes"
-    " WHERE queue = ? AND suspect = ? AND queued > 0 ORDER BY priority DESC, turn, grp LIMIT ?"
-)
+
+
+MOST_RECENT = 1024
+SMALL_BYTES = 2048
+NONE = (0,) * len(Status)
 
 
 class Cache:
     """What the engine keeps in memory because it alone writes the file: changed only after a COMMIT.
 
-    lanes and their row numbers, bands, counts, the running jobs, and the greatest number given. Never queued or ended
-    jobs: a million of them cost disk, not memory.
+    lanes and their row numbers, bands, counts, the running jobs, and the greatest number given. Of queued jobs only
+    some small ones that have just come (`recent`), of ended ones none: a million of them cost disk, not memory.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.lanes: dict[LaneKey, Lane] = {}
+        self.ready = ReadyLanes()
         self.lane_rows: dict[LaneKey, int] = {}
         self.bands: dict[tuple[str, int], float] = {}
         self.counts: dict[str, list[int]] = {}
         self.running: dict[str, Job] = {}
+        self.recent: dict[int, Job] = {}
         self.last_lane_row = 0
         for row, *columns in connection.execute(
             "SELECT lane, queue, priority, grp, suspect, queued, running, turn FROM lanes"
         ):
             lane = _lane(columns)
             self.lanes[lane.key] = lane
+            self.ready.put(None, lane)
             self.lane_rows[lane.key] = row
             self.last_lane_row = max(self.last_lane_row, row)
-        self.suspects = {key for key in self.lanes if key.suspect}
         for queue, priority, turn in connection.execute("SELECT queue, priority, turn FROM bands"):
             self.bands[queue, priority] = turn
         for queue, status, n in connection.execute("SELECT queue, status, n FROM counts"):
@@ -54,26 +59,39 @@ class Cache:
         self.ended = sum(sum(counts[Status.DONE :]) for counts in self.counts.values())
         self.seq = _last_seq(connection)
 
+    def _remember(self, queued: Job) -> None:
+        """It is likely to be claimed soon, and then need not be read; as it would be read, if it is small."""
+        if len(queued.payload) <= SMALL_BYTES and queued.error is None and queued.result is None:
+            self.recent[queued.seq] = queued
+
+    def forget_recent(self) -> None:
+        """Now and then: what nobody claims must not keep the place of what somebody will."""
+        self.recent.clear()
+
     def take(self, changes: Changes, new_lanes: dict[LaneKey, int]) -> None:
         """Follow what was committed."""
         self.seq = max(self.seq, changes.seq)
-        running = self.running
-        for id, (_, after) in changes.jobs.items():
+        running, recent = self.running, self.recent
+        for id, (before, after) in changes.jobs.items():
+            if before is not None:
+                recent.pop(before.seq, None)
             if after is not None and after.status is Status.RUNNING:
                 running[id] = after
-            else:
-                running.pop(id, None)
+                continue
+            running.pop(id, None)
+            if after is not None and after.status is Status.QUEUED and len(recent) < MOST_RECENT:
+                self._remember(after)
         self.lane_rows.update(new_lanes)
         self.last_lane_row += len(new_lanes)
         for key, edit in changes.lanes.items():
+            old = self.lanes.get(key)
             if edit.forgettable:
+                self.ready.put(old, None)
                 self.lanes.pop(key, None)
                 self.lane_rows.pop(key, None)
-                self.suspects.discard(key)
             else:
-                self.lanes[key] = edit.lane()
-                if key.suspect:
-                    self.suspects.add(key)
+                new = self.lanes[key] = edit.lane()
+                self.ready.put(old, new)
         self.bands.update(changes.bands)
         for queue, deltas in changes.counts.items():
             counts = self.counts.get(queue)
@@ -130,23 +148,28 @@ class SqliteRows:
 
     def ready(self, queue: str, count: int, *, suspect: bool) -> Sequence[Lane]:
         """Lanes with queued jobs, in the order of service."""
-        if not self.count(queue, Status.QUEUED) or (suspect and not self._cache.suspects):
-            return ()
-        return [_lane(row) for row in self._connection.execute(READY, (queue, int(suspect), count))]
+        return self._cache.ready.first(queue, count, suspect=suspect)
 
     def heads(self, lane: LaneKey, count: int) -> Sequence[Job]:
         """The first of a lane."""
         row = self._cache.lane_rows.get(lane)
-        return () if row is None else self._jobs(HEADS, row, count)
+        if row is None:
+            return ()
+        recent = self._cache.recent
+        if self._cache.lanes[lane].queued <= len(recent):  # with more of them some head is surely unknown
+            heads = [recent.get(seq) for (seq,) in self._connection.execute(HEAD_SEQS, (row, count))]
+            known = [job for job in heads if job is not None]
+            if len(known) == len(heads):
+                return known
+        return self._jobs(HEADS, row, count)
 
     def queues(self) -> Sequence[str]:
         """Queues with queued jobs."""
         return [queue for queue, counts in self._cache.counts.items() if counts[Status.QUEUED]]
 
-    def count(self, queue: str, status: Status) -> int:
-        """Jobs of a status."""
-        counts = self._cache.counts.get(queue)
-        return counts[status] if counts else 0
+    def counts(self, queue: str) -> Sequence[int]:
+        """Jobs by status."""
+        return self._cache.counts.get(queue, NONE)
 
     def ended(self) -> int:
         """Ended jobs."""

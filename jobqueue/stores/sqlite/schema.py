@@ -57,7 +57,6 @@ CREATE TABLE lanes(
   queued INTEGER NOT NULL, running INTEGER NOT NULL, turn REAL NOT NULL,
   UNIQUE(queue, priority, grp, suspect)
 );
-CREATE INDEX lanes_ready ON lanes(queue, suspect, priority DESC, turn, grp) WHERE queued > 0;
 CREATE TABLE bands(queue TEXT, priority INTEGER, turn REAL NOT NULL, PRIMARY KEY(queue, priority)) WITHOUT ROWID;
 CREATE TABLE counts(queue TEXT, status INTEGER, n INTEGER NOT NULL, PRIMARY KEY(queue, status)) WITHOUT ROWID;
 

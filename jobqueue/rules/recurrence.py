@@ -48,6 +48,8 @@ FIELDS = {
     "month": "1 to 12 or JAN to DEC",
     "day-of-week": "0 to 7 or SUN to SAT (0 and 7 are Sunday), 5L (the last Friday) or 1#2 (the second Monday)",
 }
+# a range of one with steps (5-5/2), which cronsim would read as 5/2: from 5 on
+SINGLE = re.compile(r"(?<![^\s,])(\w+)-\1/0*[1-9]\d*(?![^\s,])", re.ASCII | re.IGNORECASE)
 HOW = "lists (1,2), ranges upwards (1-5) and steps (*/10) are allowed"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -147,7 +149,7 @@ def _pattern(cron: str) -> Pattern:
         raise BadRecurrence("cron", f"must not be longer than {LONGEST_CRON} characters")
     if not re.fullmatch(r"[!-~ \t]*", cron):
         raise BadRecurrence("cron", "must be one line of ASCII characters")
-    parts = cron.split()
+    parts = SINGLE.sub(r"\1", cron).split()
     if len(parts) == 1 and parts[0].startswith("@"):
         alias = ALIASES.get(parts[0].lower())
         if alias is None:

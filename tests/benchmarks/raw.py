@@ -1,8 +1,9 @@
 """The limit for what runs inside the process: the writes of a job's life on bare SQLite, with no queue round them.
 
 The file, its indexes and pragmas are the engine's own (WAL, synchronous=FULL). Groups of 100: one commit that inserts
-their rows and bodies, one that claims them, one that ends them and keeps their attempts; as in the real thing the end
-of a group does not share a commit with its claim. Values are made beforehand, so nothing but SQLite is timed.
+their rows and bodies, one that claims them, one that ends them and keeps their attempts, each with its counters; as in
+the real thing the end of a group does not share a commit with its claim. Values are made beforehand, so nothing but
+SQLite is timed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ END = (
     "UPDATE jobs SET status = 4, finished_at = ?, due_at = ?, boot_id = NULL WHERE seq = ? AND status = 3 AND epoch = 1"
 )
 ATTEMPT = "INSERT INTO attempts VALUES(?, 1, 1, ?, ?, 'done', ?, 'null', NULL)"
+COUNT = "INSERT INTO counts VALUES('default', ?1, ?2) ON CONFLICT DO UPDATE SET n = n + ?2"
+BAND = "INSERT OR REPLACE INTO bands VALUES('default', 0, ?)"
+LAST = "UPDATE meta SET value = ? WHERE name = 'seq'"
 LANE = "UPDATE lanes SET queued = queued + ?, running = running + ? WHERE lane = 1"
+QUEUED, RUNNING, DONE = 2, 3, 4
 WORKER = "local-1"
 BOOT = "0192f0c1-7e1a-7cc3-98c4-dc0c0c07398f"
 
@@ -49,12 +54,24 @@ def measure(file: Path, jobs: int) -> dict[str, float]:
         inserted = [(seq, uuid_utils.uuid7().bytes, NOW) for seq in seqs]
         groups.append(
             (
-                ((INSERT, inserted), (BODY, [(seq, payload) for seq in seqs]), (LANE, [(GROUP, 0)])),
-                ((CLAIM, [(NOW, WORKER, BOOT, seq) for seq in seqs]), (LANE, [(-GROUP, GROUP)])),
+                (
+                    (INSERT, inserted),
+                    (BODY, [(seq, payload) for seq in seqs]),
+                    (LANE, [(GROUP, 0)]),
+                    (COUNT, [(QUEUED, GROUP)]),
+                    (LAST, [(seqs[-1],)]),
+                ),
+                (
+                    (CLAIM, [(NOW, WORKER, BOOT, seq) for seq in seqs]),
+                    (LANE, [(-GROUP, GROUP)]),
+                    (COUNT, [(QUEUED, -GROUP), (RUNNING, GROUP)]),
+                    (BAND, [(float(start),)]),
+                ),
                 (
                     (END, [(NOW, NOW + DAY, seq) for seq in seqs]),
                     (ATTEMPT, [(seq, NOW, NOW, WORKER) for seq in seqs]),
                     (LANE, [(0, -GROUP)]),
+                    (COUNT, [(RUNNING, -GROUP), (DONE, GROUP)]),
                 ),
             )
         )

@@ -28,33 +28,34 @@ class Guarded(Exception):
 
 def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micros) -> dict[LaneKey, int]:
     """Write all; the lanes that got a row number. Raises apsw errors and Guarded: the caller rolls back."""
-    many = connection.executemany
     rows = cache.lane_rows
     new_lanes = _lanes(connection, cache, changes)
-
-    def lane(job: Job) -> int:
-        """The row of its lane, which only a queued job needs."""
-        if job.status is not Status.QUEUED:
-            return 0
-        key = job.lane
-        return new_lanes[key] if key in new_lanes else rows[key]
-
-    added: list[Job] = []
+    added: list[tuple[Any, ...]] = []
+    bodies: list[tuple[Any, ...]] = []
+    changed: list[tuple[Job, Job]] = []
     updates: list[tuple[Any, ...]] = []
     removed: list[Job] = []
     for before, after in changes.jobs.values():
+        if after is None:
+            if before is not None:
+                removed.append(before)
+            continue
+        lane = 0  # only a queued job needs the row of its lane
+        if after.status is Status.QUEUED:
+            key = after.lane
+            lane = new_lanes[key] if key in new_lanes else rows[key]
         if before is None:
-            if after is not None:
-                added.append(after)
-        elif after is None:
-            removed.append(before)
+            added.append(codec.new_row(after, lane))
+            bodies.append(codec.body_row(after))
         else:
-            updates.append((*codec.changing(after, lane(after)), before.seq, int(before.status), before.epoch))
+            updates.append((*codec.changing(after, lane), before.seq, int(before.status), before.epoch))
+            if after.options is not before.options or _afresh(before, after):
+                changed.append((before, after))
     if added:
-        many(INSERT_JOB, [codec.new_row(job, lane(job)) for job in added])
-        many("INSERT INTO bodies VALUES(?, ?, ?)", [codec.body_row(job) for job in added])
+        connection.executemany(INSERT_JOB, added)
+        connection.executemany("INSERT INTO bodies VALUES(?, ?, ?)", bodies)
     if updates:
-        _update(connection, changes, updates)
+        _update(connection, updates, changed)
     if removed:
         _remove(connection, removed, now)
     if changes.attempts:
@@ -63,20 +64,17 @@ def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micr
     return new_lanes
 
 
-def _update(connection: apsw.Connection, changes: Changes, updates: list[tuple[Any, ...]]) -> None:
+def _update(connection: apsw.Connection, updates: list[tuple[Any, ...]], changed: list[tuple[Job, Job]]) -> None:
     total = connection.total_changes()
     connection.executemany(UPDATE_JOB, updates)
     if connection.total_changes() - total != len(updates):
         raise Guarded("a job changed under the batch")
-    options: list[tuple[str | None, int]] = []
-    restarted: list[tuple[int]] = []
-    for before, after in changes.jobs.values():
-        if before is None or after is None:
-            continue
-        if after.options is not before.options:
-            options.append((codec.options_text(after.options), after.seq))
-        if before.epoch and _afresh(before, after):
-            restarted.append((after.seq,))
+    options = [
+        (codec.options_text(after.options), after.seq)
+        for before, after in changed
+        if after.options is not before.options
+    ]
+    restarted = [(after.seq,) for before, after in changed if _afresh(before, after)]
     if options:
         connection.executemany("UPDATE bodies SET options = ? WHERE seq = ?", options)
     if restarted:
@@ -84,8 +82,8 @@ def _update(connection: apsw.Connection, changes: Changes, updates: list[tuple[A
 
 
 def _afresh(before: Job, after: Job) -> bool:
-    """Whether the job starts, or is to start afresh: what it said of its progress is over."""
-    return after.epoch != before.epoch or (before.status.ended and not after.status.ended)
+    """Whether the job starts again, or is to start afresh: what it said of its progress is over."""
+    return before.epoch > 0 and (after.epoch != before.epoch or (before.status >= 4 and after.status < 4))
 
 
 def _remove(connection: apsw.Connection, removed: list[Job], now: Micros) -> None:

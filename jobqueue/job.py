@@ -71,6 +71,17 @@ class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
     delays: tuple[float, ...] = ()
 
 
+class Unique(msgspec.Struct, frozen=True, omit_defaults=True, rename={"until": "while"}):
+    """A job that must be the only one of its key in its queue, and what a second one meets (rules/uniqueness.py).
+
+    until: while it is queued (up to its first start), active (up to its end) or exists (up to its removal).
+    """
+
+    key: str
+    until: Literal["queued", "active", "exists"] = "active"
+    on_conflict: Literal["reject", "return", "replace"] = "reject"
+
+
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a submission may say beside kind, queue, priority, group and payload. The defaults are the server's."""
 
@@ -82,13 +93,23 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_at: Micros | None = None
     trace_parent: str | None = None
     trace_state: str | None = None
+    depends_on: tuple[str, ...] = ()
+    on_dependency_failure: Literal["cancel", "run"] = "cancel"
+    unique: Unique | None = None
 
 
 DEFAULT_OPTIONS = Options()
 
 
+NOTHING_SAID = frozenset({"max_attempts", "retry", "timeout"})  # what a queue may have defaults for
+
+
 class Draft(msgspec.Struct, frozen=True):
-    """A job that is asked for and not yet accepted. `delay` in seconds counts from the commit."""
+    """A job that is asked for and not yet accepted. `delay` in seconds counts from the commit.
+
+    unsaid: the options that neither the submission nor its handler named, so that the queue may (`rules/defaults.py`).
+    In `options.depends_on`, "#n" is the n-th draft of the same submission.
+    """
 
     kind: str
     queue: str = "default"
@@ -97,6 +118,7 @@ class Draft(msgspec.Struct, frozen=True):
     payload: Json = "null"
     options: Options = DEFAULT_OPTIONS
     delay: float | None = None
+    unsaid: frozenset[str] = NOTHING_SAID
 
 
 class LaneKey(NamedTuple):
@@ -108,13 +130,21 @@ class LaneKey(NamedTuple):
     suspect: bool = False
 
 
+OPEN: Micros = 0
+NEVER: Micros = (1 << 63) - 1
+
+
 class Lane(msgspec.Struct, frozen=True):
-    """A lane's counters. `turn` is its virtual time: the lane with the smallest is served next."""
+    """A lane's counters. `turn` is its virtual time: the lane with the smallest is served next.
+
+    opens_at: until that moment nothing of it may start: its group is at a cap (`NEVER`: until one of its jobs ends).
+    """
 
     key: LaneKey
     queued: int = 0
     running: int = 0
     turn: float = 0.0
+    opens_at: Micros = OPEN
 
 
 class Error(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -189,6 +219,20 @@ class Job(msgspec.Struct, frozen=True):
     def suspect(self) -> bool:
         """The process died under it often enough that it must next run alone (promise 4)."""
         return self.crashes >= SUSPECT_CRASHES
+
+    @property
+    def holds_key(self) -> bool:
+        """As it stands, its unique key is its own, unless a replacement took it."""
+        unique = self.options.unique
+        if unique is None:
+            return False
+        match unique.until:
+            case "queued":
+                return not self.epoch and not self.status.ended
+            case "active":
+                return not self.status.ended
+            case _:
+                return True
 
     @property
     def lane(self) -> LaneKey:

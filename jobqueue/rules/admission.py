@@ -18,14 +18,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from jobqueue.clock import Micros
 from jobqueue.job import Job, Lane, LaneKey, Status
-from jobqueue.rules import lifecycle
+from jobqueue.rules import caps, lifecycle
 from jobqueue.rules.isolation import Isolation
 from jobqueue.rules.lifecycle import Times
 from jobqueue.rules.table import Table
 
 ALL_QUEUES = ("*",)
-STEP = 1.0  # what a claim moves a lane's turn on by: 1 / weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What was claimed: for each want the started jobs, for its first workers in order; and the quarantine after."""
+    """What was claimed: for each want the started jobs, for its first workers in order; and the quarantine after.
+
+    again_at: when a queue that is at its rate may start another one; None = no such queue was met.
+    """
 
     jobs: tuple[tuple[Job, ...], ...]
     isolation: Isolation
+    again_at: Micros | None = None
 
 
 def claim(table: Table, wants: Sequence[Want], node: Node, times: Times) -> Claims:
@@ -70,7 +74,49 @@ def claim(table: Table, wants: Sequence[Want], node: Node, times: Times) -> Clai
             taken.append(jobs)
         else:
             taken.append(())
-    return Claims(tuple(taken), isolation)
+    return Claims(tuple(taken), isolation, _again_at(table, wants, times))
+
+
+def _again_at(table: Table, wants: Sequence[Want], times: Times) -> Micros | None:
+    """When to look again although nothing happens: a queue with jobs is at its rate."""
+    moments: list[Micros] = []
+    for want in wants:
+        for name in _queues(table, want):
+            queue = table.queue(name)
+            if queue is not None and queue.caps.rate is not None and table.count(name, Status.QUEUED):
+                at = caps.reopens(table.window(name, None), queue.caps.rate)
+                if at > times.now:
+                    moments.append(at)
+    return min(moments, default=None)
+
+
+def room(table: Table, name: str, times: Times) -> int | None:
+    """How many jobs of the queue may start now; None = as many as there are."""
+    queue = table.queue(name)
+    if queue is None:
+        return None
+    if queue.paused:
+        return 0
+    rooms: list[int] = []
+    if queue.caps.concurrency is not None:
+        rooms.append(max(0, queue.caps.concurrency - table.count(name, Status.RUNNING)))
+    if queue.caps.rate is not None:
+        rooms.append(caps.room(table.window(name, None), queue.caps.rate, times.now))
+    return min(rooms, default=None)
+
+
+def group_room(table: Table, name: str, group: str | None, times: Times) -> int | None:
+    """How many jobs of one group of the queue may start now, as far as the group is concerned."""
+    queue = table.queue(name)
+    if queue is None or group is None or not queue.group:
+        return None
+    rooms: list[int] = []
+    if queue.group.concurrency is not None:
+        running = sum(lane.running for lane in table.group_lanes(name, group))
+        rooms.append(max(0, queue.group.concurrency - running))
+    if queue.group.rate is not None:
+        rooms.append(caps.room(table.window(name, group), queue.group.rate, times.now))
+    return min(rooms, default=None)
 
 
 def _quarantine(table: Table, node: Node) -> tuple[Isolation, bool]:
@@ -93,7 +139,7 @@ def _suspect(table: Table, want: Want, node: Node, times: Times) -> tuple[Isolat
     isolation = node.isolation
     for queue in _queues(table, want):
         lanes = table.ready(queue, 1, suspect=True)
-        if not lanes:
+        if not lanes or room(table, queue, times) == 0 or group_room(table, queue, lanes[0].key.group, times) == 0:
             continue
         if node.running:
             if isolation.rested(node.monotonic):
@@ -101,8 +147,9 @@ def _suspect(table: Table, want: Want, node: Node, times: Times) -> tuple[Isolat
             return isolation, None, not isolation.holding(node.monotonic)
         lane = lanes[0]
         job = table.heads(lane.key, 1)[0]
-        table.serve(lane.key, lane.turn, lane.turn + STEP)
+        table.serve(lane.key, lane.turn, lane.turn + table.step(lane.key))
         job = lifecycle.start(table, job, want.workers[0], times, alone=True)
+        _count_starts(table, [job], times)
         return isolation.start(job.id, job.epoch, node.monotonic), job, False
     return isolation, None, True
 
@@ -127,8 +174,32 @@ def _start(table: Table, picks: Sequence[Pick], want: Want, times: Times) -> tup
         began[lane] = turn
         jobs.append(lifecycle.start(table, job, worker, times, alone=False))
     for key, turn in began.items():
-        table.serve(key, turn, turn + STEP)
+        table.serve(key, turn, turn + table.step(key))
+    _count_starts(table, jobs, times)
     return tuple(jobs)
+
+
+def _count_starts(table: Table, jobs: Sequence[Job], times: Times) -> None:
+    """Note against the rates of queues and groups what has started."""
+    for name, of_queue in _by_queue(jobs).items():
+        queue = table.queue(name)
+        if queue is None:
+            continue
+        if queue.caps.rate is not None:
+            window = caps.count(table.window(name, None), queue.caps.rate, times.now, len(of_queue))
+            table.count_starts(name, None, window)
+        if queue.group.rate is not None:
+            for group, starts in Counter(job.group for job in of_queue if job.group is not None).items():
+                window = caps.count(table.window(name, group), queue.group.rate, times.now, starts)
+                table.count_starts(name, group, window)
+                table.regroup(queue, group)
+
+
+def _by_queue(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    queues: dict[str, list[Job]] = {}
+    for job in jobs:
+        queues.setdefault(job.queue, []).append(job)
+    return queues
 
 
 def _pick(table: Table, want: Want, times: Times) -> Sequence[Pick]:
@@ -136,35 +207,63 @@ def _pick(table: Table, want: Want, times: Times) -> Sequence[Pick]:
     queues = [queue for queue in _queues(table, want) if table.count(queue, Status.QUEUED)]
     count = len(want.workers)
     if len(queues) == 1:
-        return _of_queue(table, queues[0], count)
+        return _of_queue(table, queues[0], count, times)
     first = int(times.chance() * len(queues))  # or a full queue would starve those behind it, one taker at a time
-    sources = [_of_queue(table, queue, count) for queue in queues[first:] + queues[:first]]
+    sources = [_of_queue(table, queue, count, times) for queue in queues[first:] + queues[:first]]
     rounds = zip_longest(*sources)
     return [pick for picks in rounds for pick in picks if pick is not None][:count]
 
 
-def _of_queue(table: Table, queue: str, count: int) -> Sequence[Pick]:
+def _of_queue(table: Table, queue: str, count: int, times: Times) -> Sequence[Pick]:
     """Up to `count` jobs of a queue in the order in which they are to be served."""
+    left = room(table, queue, times)
+    if left is not None:
+        count = min(count, left)
+        if not count:
+            return ()
     lanes = table.ready(queue, count)
-    if len(lanes) == 1:
+    if len(lanes) == 1 and lanes[0].key.group is None:
         lane = lanes[0]
-        return [Pick(job, lane.key, lane.turn + step * STEP) for step, job in enumerate(table.heads(lane.key, count))]
-    order = _turns(lanes, count)
+        return [Pick(job, lane.key, lane.turn + step) for step, job in enumerate(table.heads(lane.key, count))]
+    order = turns(table, lanes, count, times)
+    asked = count
+    while len(order) < count and len(lanes) == asked:  # groups at their caps were passed over: look further
+        asked *= 4
+        lanes = table.ready(queue, asked)
+        order = turns(table, lanes, count, times)
     amounts = Counter(key for key, _ in order)
     heads = {key: iter(table.heads(key, amount)) for key, amount in amounts.items()}
     return [Pick(job, key, turn) for key, turn in order if (job := next(heads[key], None)) is not None]
 
 
-def _turns(lanes: Sequence[Lane], count: int) -> list[tuple[LaneKey, float]]:
-    """Whose turn it is, `count` times: the lane, and its turn then."""
+def _close(table: Table, lane: LaneKey) -> None:
+    queue = table.queue(lane.queue)
+    if queue is not None and lane.group is not None:
+        table.regroup(queue, lane.group)
+
+
+def turns(table: Table, lanes: Sequence[Lane], count: int, times: Times) -> list[tuple[LaneKey, float]]:
+    """Whose turn it is, `count` times: the lane, and its turn then. A group at a cap of its own is passed over."""
     order: list[tuple[LaneKey, float]] = []
+    rooms: dict[str | None, int | None] = {}
     heap = [(-lane.key.priority, lane.turn, index, lane.queued) for index, lane in enumerate(lanes)]
     heapq.heapify(heap)
     while heap and len(order) < count:
         priority, turn, index, left = heap[0]
-        order.append((lanes[index].key, turn))
+        key = lanes[index].key
+        if key.group not in rooms:
+            rooms[key.group] = group_room(table, key.queue, key.group, times)
+            if rooms[key.group] == 0:  # its cap was lowered since
+                _close(table, key)
+        room_left = rooms[key.group]
+        if room_left == 0:
+            heapq.heappop(heap)
+            continue
+        if room_left is not None:
+            rooms[key.group] = room_left - 1
+        order.append((key, turn))
         if left > 1:
-            heapq.heapreplace(heap, (priority, turn + STEP, index, left - 1))
+            heapq.heapreplace(heap, (priority, turn + table.step(key), index, left - 1))
         else:
             heapq.heappop(heap)
     return order

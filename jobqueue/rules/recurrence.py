@@ -7,9 +7,10 @@ after the gap, the doubled at their first pass. In other words, each wall time f
 later one; so of several that fall into a gap one fire is left. If day of month or day of week begins with a star both
 must match, else either (`0 0 13 * 5`: each 13th and each Friday).
 
-Of cronsim the parser and the walk over an unbroken calendar are used, not its own handling of zones: that knows no
-seconds, and in a changed hour can answer a time twice or one before the question. Zones come from the tzdata package
-alone, so a schedule fires at the same moments on every machine.
+Of cronsim the parser and the walk over an unbroken calendar are used, not its own handling of zones: that leaves out
+expressions with seconds, can answer with a moment before the one asked about, and loses fire times where a clock is
+changed by half an hour. Zones come from the tzdata package alone, so a schedule fires at the same moments on every
+machine.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ ONE = timedelta(seconds=1)
 HORIZON = 41 * 366 * 86_400
 LATEST: Micros = 250_000_000_000 * SECOND  # in the year 9892: the calendar of datetime goes to the end of 9999
 SAMPLE: Micros = 1_704_067_200 * SECOND  # 2024: from where a new expression is tried
-SPAN = 2 * 86_400  # more than a clock was ever put back or forth in all; less than from any change to its undoing
+SPAN = 2 * 86_400  # more than any two offsets of a zone differ by, less than between two changes of its clock
 
 
 class Recurrence(msgspec.Struct, frozen=True):
@@ -221,7 +222,7 @@ def _next_shown(pattern: Pattern, zone: ZoneInfo, after: int) -> int | None:
             second = change
         elif near == goal:
             return goal
-        else:  # a change in between cannot matter: it shows no day again that is before `second`, nor that of the goal
+        else:  # what the clock shows between the two lies between what it showed then and the match, whatever changes
             second = max(near, goal - SPAN)
     return None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from jobqueue.clock import Micros
 from jobqueue.job import Job, Lane, LaneKey
+from jobqueue.queue import Queue, Window
 from jobqueue.rules.changes import KeyRecord
+from jobqueue.schedule import Schedule
 
 
 class Rows(Protocol):
@@ -29,7 +31,19 @@ class Rows(Protocol):
         """The virtual time of one priority of a queue: the turn of the lane that was served last."""
 
     def ready(self, queue: str, count: int, *, suspect: bool) -> Sequence[Lane]:
-        """The first `count` lanes with queued jobs: highest priority first, then smallest turn, then by group."""
+        """The first `count` open lanes with queued jobs: highest priority first, then smallest turn, then by group."""
+
+    def lanes_of(self, queue: str, group: str) -> Sequence[Lane]:
+        """All lanes of a group."""
+
+    def closed(self, queue: str) -> Sequence[Lane]:
+        """All lanes of a queue that are not open."""
+
+    def opening(self, now: Micros, count: int) -> Sequence[Lane]:
+        """Up to `count` lanes that are not open, but may be from now on (`opens_at` has come)."""
+
+    def ahead(self, lane: LaneKey, place: int, most: int) -> int:
+        """How many queued jobs of the lane stand before that place; counted up to `most`."""
 
     def heads(self, lane: LaneKey, count: int) -> Sequence[Job]:
         """The first `count` queued jobs of a lane, by place."""
@@ -54,6 +68,54 @@ class Rows(Protocol):
 
     def orphans(self, boot_id: str, count: int) -> Sequence[Job]:
         """Up to `count` RUNNING jobs that belong to another life of the process than `boot_id`."""
+
+    def holder(self, queue: str, key: str) -> str | None:
+        """The id of the job that holds the unique key."""
+
+    def links(self) -> int:
+        """How many dependencies are kept; none costs nothing."""
+
+    def children(self, parent: int, count: int) -> Sequence[Job]:
+        """Up to `count` jobs that still wait for the parent (a seq), in order of seq."""
+
+    def dependents(self, parent: int) -> int:
+        """How many jobs that have not ended depend on the parent, waiting for it or not."""
+
+    def unmet(self, child: int, count: int) -> Sequence[int]:
+        """Up to `count` parents (seq) that the child still waits for."""
+
+    def resolving(self, count: int) -> Sequence[str]:
+        """Up to `count` ended parents, by id, whose children have yet to hear of it; the longest waiting first."""
+
+    def queue(self, name: str) -> Queue | None:
+        """The queue's settings, if it has any."""
+
+    def names(self) -> int:
+        """How many queues are known, by their settings or their jobs."""
+
+    def known(self, queue: str) -> bool:
+        """Whether the queue is one of them."""
+
+    def window(self, queue: str, group: str | None) -> Window | None:
+        """The starts that count against the rate of the queue, or of one of its groups."""
+
+    def redating(self) -> Mapping[str, int]:
+        """Queues whose retention changed, with the seq up to which their ended jobs have been looked at."""
+
+    def ended_of(self, queue: str, after: int, count: int) -> Sequence[Job]:
+        """Up to `count` ended jobs of the queue whose seq is greater than `after`, in order of seq."""
+
+    def schedule(self, name: str) -> Schedule | None:
+        """A schedule."""
+
+    def schedules(self) -> int:
+        """How many there are."""
+
+    def firing(self, now: Micros, count: int) -> Sequence[Schedule]:
+        """Up to `count` schedules that are not paused and whose next fire time has come, the earliest first."""
+
+    def next_fire(self) -> Micros | None:
+        """The earliest fire time of those that are not paused."""
 
     def last_seq(self) -> int:
         """The greatest seq or place ever given."""

@@ -53,14 +53,18 @@ class RowRefused(Exception):
 class Needs:
     """What a batch will read.
 
-    jobs: ids. keys: (scope, key) of idempotency. lanes: where jobs will be put. claims: how many jobs of each queue
-    ("*" = any). most_due: up to how many due jobs, surplus jobs and stale keys. orphans_of: the boot id whose own
-    attempts are not orphans.
+    jobs: ids; with a job come the holder of its unique key, its children and what they wait for. keys: (scope, key) of
+    idempotency. uniques: (queue, key). schedules: names, "*" = those that fire. lanes: where jobs will be put. claims:
+    how many jobs of each queue ("*" = any). most_due: up to how many due jobs, surplus jobs and stale keys. orphans_of:
+    the boot id whose own attempts are not orphans. The settings of all queues, what counts against their rates, and the
+    lanes of a job's group are always there.
     """
 
     jobs: set[str] = field(default_factory=set)
     keys: set[tuple[str, str]] = field(default_factory=set)
     lanes: set[LaneKey] = field(default_factory=set)
+    uniques: set[tuple[str, str]] = field(default_factory=set)
+    schedules: set[str] = field(default_factory=set)
     claims: dict[str, int] = field(default_factory=dict)
     most_due: int = 0
     orphans_of: str | None = None

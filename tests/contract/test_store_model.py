@@ -303,12 +303,14 @@ class Machine(RuleBasedStateMachine):
     def lanes(self) -> dict[tuple[Any, ...], int]:
         """The lanes' counters that are not 0, as the engine holds them."""
         store: Any = self.desk.store
-        cached = store.tables.lanes if isinstance(store, MemoryStore) else store._cache.lanes
+        cached = store.tables.lanes if isinstance(store, MemoryStore) else store._cache.lanes.lanes
         if isinstance(store, SqliteStore):
-            sql = "SELECT queue, priority, nullif(grp, ''), suspect, queued, running, turn FROM lanes"
+            sql = "SELECT queue, priority, nullif(grp, ''), suspect, queued, running, turn, opens_at FROM lanes"
             rows = store._connection.execute(sql).fetchall()
             assert store._cache.bands == {tuple(band): turn for *band, turn in store._connection.execute(BANDS)}
-            assert {(*lane.key, lane.queued, lane.running, lane.turn) for lane in cached.values()} == set(rows)
+            assert {
+                (*lane.key, lane.queued, lane.running, lane.turn, lane.opens_at) for lane in cached.values()
+            } == set(rows)
         counters = {(*key, name): n for key, lane in cached.items() for name, n in _counters(lane.queued, lane.running)}
         assert all(n >= 0 for n in counters.values())
         return {key: n for key, n in counters.items() if n}

@@ -18,6 +18,7 @@ from jobqueue.job import Job, Lane, LaneKey, Status
 from jobqueue.stores.contract import Store, StoreFailed
 from jobqueue.stores.memory import MemoryStore
 from jobqueue.stores.sqlite import SqliteStore, codec, rows
+from jobqueue.stores.sqlite.cache import Cache
 from tests.helpers import Inline
 from tests.simulation import oracle
 from tests.simulation.plan import Plan
@@ -176,10 +177,10 @@ class FileDisk(Disk):
             return [], {}, []
         connection = apsw.Connection(self._path)
         try:
-            cache = rows.Cache(connection)
+            cache = Cache(connection)
             select = rows.BY_ID.partition(" WHERE ")[0]
             jobs = [codec.job(row) for row in connection.execute(select)]
-            return jobs, cache.counts, list(cache.lanes.values())
+            return jobs, cache.counts, list(cache.lanes.lanes.values())
         finally:
             connection.close()
 

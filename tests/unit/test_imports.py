@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text()) for file in FILES}
 TOPS = {file.relative_to(ROOT).parts[0].removesuffix(".py") for file in FILES} - {"__init__", "__main__"}
 
-VALUES = {"errors", "clock", "job"}
+VALUES = {"errors", "clock", "job", "queue", "schedule"}
 # part -> the parts it may know, from the bottom up. `jobqueue` itself (its public names) is for those outside.
 MAY_KNOW: dict[str, set[str]] = {
     "errors": set(),
@@ -25,6 +25,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "config": {"errors"},
     "mailbox": {"errors"},
     "job": {"clock"},
+    "queue": {"clock", "job"},
+    "schedule": {"clock", "job"},
     "strictjson": {"errors", "job"},
     "wire": VALUES | {"strictjson"},
     "http": {"errors"},

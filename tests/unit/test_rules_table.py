@@ -170,7 +170,7 @@ async def test_undeclared_reads_fail(read: str) -> None:
     desk = memory()
     with pytest.raises(Undeclared):
         await desk.do(lambda table, _: READS[read](table))
-    everything = Needs({"x"}, {("scope", "key")}, set(), {"default": 1}, most_due=1, orphans_of="boot")
+    everything = Needs({"x"}, {("scope", "key")}, claims={"default": 1}, most_due=1, orphans_of="boot")
     await desk.do(lambda table, _: READS[read](table), everything)
 
 

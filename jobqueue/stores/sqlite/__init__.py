@@ -16,12 +16,14 @@ import apsw
 
 from jobqueue.clock import Micros
 from jobqueue.errors import StorageFull, StoreUnavailable
-from jobqueue.job import AttemptRecord, Job, LaneKey, Line
+from jobqueue.job import NEVER, AttemptRecord, Job, LaneKey, Line
 from jobqueue.rules.changes import Changes
 from jobqueue.rules.table import Table
 from jobqueue.stores.contract import REMOVED, Engine, Filter, Needs, Page, Removed, RowRefused, StoreFailed
 from jobqueue.stores.sqlite import codec, commit, schema
-from jobqueue.stores.sqlite.rows import BY_ID, Cache, SqliteRows
+from jobqueue.stores.sqlite.cache import Cache
+from jobqueue.stores.sqlite.links import has_links
+from jobqueue.stores.sqlite.rows import BY_ID, SqliteRows
 from jobqueue.stores.sqlite.thread import OneThread, Runner
 
 T = TypeVar("T")
@@ -34,10 +36,13 @@ WHOLE = (
 )
 WHOLE_BY_ID = f"{WHOLE} WHERE id = ?"
 NEXT_DUE = (
-    "SELECT min(due) FROM ("
+    "SELECT min(due) FROM ("  # noqa: S608 - a constant of ours
     "SELECT min(due_at) AS due FROM jobs WHERE status < 4 AND due_at IS NOT NULL UNION ALL "
     "SELECT min(due_at) FROM jobs WHERE status >= 4 AND due_at IS NOT NULL UNION ALL "
-    "SELECT min(expires_at) FROM idempotency)"
+    "SELECT min(expires_at) FROM idempotency UNION ALL "
+    f"SELECT min(opens_at) FROM lanes WHERE opens_at > 0 AND opens_at < {NEVER} UNION ALL "
+    "SELECT 0 WHERE EXISTS(SELECT 1 FROM resolving) UNION ALL "
+    "SELECT 0 WHERE EXISTS(SELECT 1 FROM queues WHERE redated IS NOT NULL))"
 )
 CHECKPOINT_PAGES = 4000  # of the log, before it is moved into the file
 SHM_FULL = {apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP}  # the wal-index could not grow: the disk is full
@@ -146,7 +151,9 @@ class SqliteStore:
         except BaseException:
             self._roll_back()
             raise
-        self._cache.take(table.changes, new_lanes)
+        self._cache.take(table.changes, new_lanes, self._now())
+        if table.changes.linked or table.changes.unlinked or self._cache.links:
+            self._cache.links = has_links(connection)
         if self._log_pages >= CHECKPOINT_PAGES:
             self._checkpoint()
             self._cache.forget_recent()

@@ -8,10 +8,10 @@ import apsw
 
 from jobqueue.clock import SECOND, Micros
 from jobqueue.job import Job, LaneKey, Status
-from jobqueue.rules.changes import Changes
+from jobqueue.rules.changes import Changes, LaneEdit
 from jobqueue.stores.contract import MOST_ATTEMPTS, MOST_LINES, MOST_TOMBSTONES, TOMBSTONE_SECONDS
-from jobqueue.stores.sqlite import codec
-from jobqueue.stores.sqlite.rows import Cache
+from jobqueue.stores.sqlite import codec, links, settings
+from jobqueue.stores.sqlite.cache import Cache
 
 _COLUMNS = ", ".join(("seq", "id", "queue", "grp", "kind", "created_at", *codec.CHANGING))
 INSERT_JOB = f"INSERT INTO jobs({_COLUMNS}) VALUES({', '.join('?' * (6 + len(codec.CHANGING)))})"
@@ -19,6 +19,7 @@ UPDATE_JOB = (
     f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in codec.CHANGING)}"  # noqa: S608 - constants of ours
     " WHERE seq = ? AND status = ? AND epoch = ?"
 )
+UPDATE_LANE = "UPDATE lanes SET queued = ?, running = ?, turn = ?, opens_at = ? WHERE lane = ?"
 INSERT_LINE = "INSERT INTO lines SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5 FROM lines WHERE seq = ?1"
 
 
@@ -28,7 +29,7 @@ class Guarded(Exception):
 
 def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micros) -> dict[LaneKey, int]:
     """Write all; the lanes that got a row number. Raises apsw errors and Guarded: the caller rolls back."""
-    rows = cache.lane_rows
+    rows = cache.lanes.rows
     new_lanes = _lanes(connection, cache, changes)
     added: list[tuple[Any, ...]] = []
     bodies: list[tuple[Any, ...]] = []
@@ -61,6 +62,8 @@ def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micr
     if changes.attempts:
         _attempts(connection, changes)
     _rest(connection, changes)
+    links.write(connection, changes)
+    settings.write(connection, changes, now)
     return new_lanes
 
 
@@ -90,6 +93,7 @@ def _remove(connection: apsw.Connection, removed: list[Job], now: Micros) -> Non
     seqs = [(job.seq,) for job in removed]
     for table in ("jobs", "bodies", "attempts", "progress", "lines"):
         connection.executemany(f"DELETE FROM {table} WHERE seq = ?", seqs)  # noqa: S608 - constants of ours
+    connection.executemany("DELETE FROM links WHERE parent = ?", seqs)
     connection.executemany(
         "INSERT OR REPLACE INTO removed(id, at) VALUES(?, ?)", [(codec.blob(job.id), now) for job in removed]
     )
@@ -117,23 +121,25 @@ def _lanes(connection: apsw.Connection, cache: Cache, changes: Changes) -> dict[
     inserts: list[tuple[Any, ...]] = []
     deletes: list[tuple[int]] = []
     for key, edit in changes.lanes.items():
-        row = cache.lane_rows.get(key)
+        row = cache.lanes.rows.get(key)
         if row is None:
-            row = new[key] = cache.last_lane_row + len(new) + 1
-            inserts.append(
-                (row, key.queue, key.priority, key.group or "", key.suspect, edit.queued, edit.running, edit.turn)
-            )
+            row = new[key] = cache.lanes.last_row + len(new) + 1
+            inserts.append((row, key.queue, key.priority, key.group or "", key.suspect, *_state(edit)))
         else:
-            updates.append((edit.queued, edit.running, edit.turn, row))
+            updates.append((*_state(edit), row))
         if edit.forgettable:
             deletes.append((row,))
     if inserts:
-        connection.executemany("INSERT INTO lanes VALUES(?, ?, ?, ?, ?, ?, ?, ?)", inserts)
+        connection.executemany("INSERT INTO lanes VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", inserts)
     if updates:
-        connection.executemany("UPDATE lanes SET queued = ?, running = ?, turn = ? WHERE lane = ?", updates)
+        connection.executemany(UPDATE_LANE, updates)
     if deletes:
         connection.executemany("DELETE FROM lanes WHERE lane = ?", deletes)
     return new
+
+
+def _state(edit: LaneEdit) -> tuple[int, int, float, int]:
+    return edit.queued, edit.running, edit.turn, edit.opens_at
 
 
 def _rest(connection: apsw.Connection, changes: Changes) -> None:

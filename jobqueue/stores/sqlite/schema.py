@@ -54,9 +54,10 @@ CREATE TABLE lines(
 
 CREATE TABLE lanes(
   lane INTEGER PRIMARY KEY, queue TEXT NOT NULL, priority INTEGER NOT NULL, grp TEXT NOT NULL, suspect INTEGER NOT NULL,
-  queued INTEGER NOT NULL, running INTEGER NOT NULL, turn REAL NOT NULL,
+  queued INTEGER NOT NULL, running INTEGER NOT NULL, turn REAL NOT NULL, opens_at INTEGER NOT NULL,
   UNIQUE(queue, priority, grp, suspect)
 );
+CREATE INDEX lanes_opening ON lanes(opens_at) WHERE opens_at > 0;
 CREATE TABLE bands(queue TEXT, priority INTEGER, turn REAL NOT NULL, PRIMARY KEY(queue, priority)) WITHOUT ROWID;
 CREATE TABLE counts(queue TEXT, status INTEGER, n INTEGER NOT NULL, PRIMARY KEY(queue, status)) WITHOUT ROWID;
 
@@ -64,6 +65,17 @@ CREATE TABLE idempotency(
   scope TEXT, key TEXT, digest BLOB NOT NULL, ids TEXT NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY(scope, key)
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_stale ON idempotency(expires_at);
+CREATE TABLE uniques(queue TEXT, key TEXT, id BLOB NOT NULL, PRIMARY KEY(queue, key)) WITHOUT ROWID;
+CREATE TABLE links(parent INTEGER, child INTEGER, met INTEGER NOT NULL, PRIMARY KEY(parent, child)) WITHOUT ROWID;
+CREATE INDEX links_children ON links(child, met);
+CREATE TABLE resolving(n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);
+CREATE TABLE queues(name TEXT PRIMARY KEY, data TEXT, redated INTEGER) WITHOUT ROWID;
+CREATE TABLE windows(
+  queue TEXT, grp TEXT, data TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY(queue, grp)
+) WITHOUT ROWID;
+CREATE INDEX windows_over ON windows(until);
+CREATE TABLE schedules(name TEXT PRIMARY KEY, fires_at INTEGER, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX schedules_firing ON schedules(fires_at) WHERE fires_at IS NOT NULL;
 CREATE TABLE removed(n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);
 """
 

@@ -1,8 +1,4 @@
-"""What the state actor can be asked to do to the job table: one frozen class a command.
-
-Each says what it reads (`needs`) and what it does (`decide`, by the rules). The actor folds the commands of a batch
-into one `store.apply`; it knows none of them by name but `Turn`, whose claims are decided after the rest of its batch.
-"""
+"""Commands about jobs: submissions, results and claims, cancel, retry, reports of running attempts."""
 
 from __future__ import annotations
 

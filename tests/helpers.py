@@ -129,7 +129,16 @@ class Desk:
 
     def times(self) -> Times:
         """What the rules of a batch are told now."""
-        return Times(self.clock.now(), self.chance, new_id, self.boot_id, self.limits, self.drained_per_second)
+        rate = self.drained_per_second
+        return Times(
+            self.clock.now(),
+            self.chance,
+            new_id,
+            self.boot_id,
+            self.limits,
+            rate,
+            lambda _, count: count / rate if rate else None,
+        )
 
     async def do(self, rule: Callable[[Table, Times], T], needs: Needs | None = None) -> T:
         """One batch."""

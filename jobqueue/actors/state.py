@@ -8,6 +8,7 @@ In memory it keeps only what dies with the process: running attempts, waiters, t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from jobqueue.actors.memory import Attempts, Rate, Waiters
 from jobqueue.actors.notes import NOTES, Drain, Look, Note, StopAll, Vitals, Watch
 from jobqueue.actors.recovery import recover
 from jobqueue.actors.state_handle import Message, State
+from jobqueue.actors.turnstile import Turnstile
 from jobqueue.clock import SECOND, World
 from jobqueue.errors import Internal, JobQueueError, StorageFull, StoreUnavailable
 from jobqueue.job import Ending, Error, Job, Outcome, Reason, Status
@@ -52,6 +54,7 @@ class StateActor:
         self._attempts = Attempts()
         self._waiters = Waiters()
         self._ended = Rate()
+        self._turnstile = Turnstile()
         self._isolation = Isolation()
         self._alarm = Alarm(world)
         self._draining = False
@@ -271,8 +274,10 @@ class StateActor:
 
     def _times(self) -> Times:
         world = self._world
-        rate = self._ended.per_second(world.monotonic())
-        return Times(world.now(), world.chance, world.new_id, world.boot_id, self._limits, rate)
+        monotonic = world.monotonic()
+        rate = self._ended.per_second(monotonic)
+        comeback = partial(self._turnstile.comeback, rate=rate, monotonic=monotonic)
+        return Times(world.now(), world.chance, world.new_id, world.boot_id, self._limits, rate, comeback)
 
     async def _due_again(self, *, at_once: bool = False) -> None:
         """Learn the next due moment from the store; what later batches add is noted by `_follow`."""

@@ -43,10 +43,9 @@ def _check_room(table: Table, drafts: Sequence[Draft], times: Times) -> None:
     for queue, count in wanted.items():
         waiting = table.waiting(queue)
         if waiting + count > times.limits.max_queued:
-            rate = times.drained_per_second
             raise QueueFull(
                 f"queue {queue} holds {waiting} waiting jobs of at most {times.limits.max_queued}",
-                headers=retry_after(count / rate if rate else None),
+                headers=retry_after(times.comeback(queue, count)),
             )
 
 

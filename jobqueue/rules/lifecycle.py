@@ -36,7 +36,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What the rules of one batch are told: the moment, the generators, the bounds."""
+    """What the rules of one batch are told: the moment, the generators, the bounds.
+
+    comeback: in how many seconds so many jobs that a full queue refuses may be tried again; None = unknown.
+    """
 
     now: Micros
     chance: Callable[[], float]
@@ -44,6 +47,7 @@ class Times:
     boot_id: str
     limits: Limits
     drained_per_second: float | None = None
+    comeback: Callable[[str, int], float | None] = lambda _queue, _count: None
 
 
 def due_at(job: Job) -> Micros | None:

@@ -5,7 +5,7 @@ job wire                   values, and their JSON
 rules/                     what may happen to jobs: pure, `now` passed in
 stores/                    the job table on its engines; one contract
 mailbox                    the actor kit: every channel is opened there
-actors/                    state, reader, dispatcher, worker
+actors/                    state, reader, herald, dispatcher, worker
 handlers/ child/           the functions that do the work; the process that runs a blocking one
 api/                       the table of routes and its endpoints
 http/                      Hypercorn's connection, ours

@@ -42,6 +42,7 @@ class Config:
     max_connections: int = 2_000
     log_format: str = "auto"
     log_level: str = "info"
+    clock: str = "system"
 
     @property
     def binds(self) -> tuple[str, ...]:
@@ -228,4 +229,5 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "max_connections": _whole(1, 1_000_000),
     "log_format": _one_of("auto", "json", "text"),
     "log_level": _one_of("debug", "info", "warning", "error"),
+    "clock": _one_of("system", "manual"),
 }

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch
+from jobqueue.actors.reader import Reads
 from jobqueue.actors.state_handle import State
 from jobqueue.actors.worker import Worker
 from jobqueue.child import Child
@@ -30,6 +31,7 @@ class Crew:
         queues: tuple[str, ...],
         dispatch: Dispatch,
         state: State,
+        reads: Reads,
         handlers: Handlers,
         registries: Sequence[str],
         world: World,
@@ -38,6 +40,7 @@ class Crew:
         self._queues = queues
         self._dispatch = dispatch
         self._state = state
+        self._reads = reads
         self._handlers = handlers
         self._registries = registries
         self._world = world
@@ -53,7 +56,9 @@ class Crew:
 
     async def _work(self, name: str) -> None:
         async with Child(self._registries) as child:
-            worker = Worker(name, self._queues, self._dispatch, self._state, self._handlers, child, self._world)
+            worker = Worker(
+                name, self._queues, self._dispatch, self._state, self._reads, self._handlers, child, self._world
+            )
             while True:
                 try:
                     await worker.run()

@@ -132,6 +132,7 @@ class LaneKey(NamedTuple):
 
 OPEN: Micros = 0
 NEVER: Micros = (1 << 63) - 1
+SPARED: Micros = 1 << 62  # on top of the `due_at` of an ended job that is kept for those who depend on it
 
 
 class Lane(msgspec.Struct, frozen=True):

@@ -205,14 +205,18 @@ class Inbox(Generic[M]):
             weight += weigh(message)
         return messages
 
-    def close(self) -> list[M]:
-        """Take no more; what was still inside is returned, to be answered or dropped."""
-        left: list[M] = []
+    def take(self) -> list[M]:
+        """What waits here, without waiting for it."""
+        messages: list[M] = []
         while True:
             try:
-                left.append(self._channel.receive_nowait())
+                messages.append(self._channel.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
-                break
+                return messages
+
+    def close(self) -> list[M]:
+        """Take no more; what was still inside is returned, to be answered or dropped."""
+        left = self.take()
         self._channel.close()
         return left
 

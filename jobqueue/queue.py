@@ -56,6 +56,14 @@ class Queue(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.weights.get(group, 1.0) if group is not None and self.weights else 1.0
 
 
+class Known(msgspec.Struct, frozen=True):
+    """A queue as it is: its settings, how many jobs have each status, and since when the first in line has waited."""
+
+    settings: Queue
+    counts: tuple[int, ...]
+    waits_since: Micros | None = None
+
+
 class Window(msgspec.Struct, frozen=True):
     """The starts that still count against a rate: how many in each slot of time (rules/caps.py).
 

@@ -9,12 +9,16 @@ import msgspec
 from jobqueue.clock import Micros
 from jobqueue.job import Draft, Json
 
+LONGEST_EVERY = 31_536_000  # seconds: a year
+
 
 class Schedule(msgspec.Struct, frozen=True):
     """One schedule, by name.
 
     cron (in the time of `timezone`) or every (seconds, counted from `anchor`). job: the submission as it was put;
-    draft: what it asks for. next_at: the next fire time, None when there is none. last_id: the job of the last fire.
+    draft: what it asks for. next_at: the next fire time, None when there is none; it waits where the schedule is
+    paused, and only grows as long as the recurrence stays the same. last_id: the job that was made last. last_error:
+    why the last fire made none.
     """
 
     name: str
@@ -29,3 +33,4 @@ class Schedule(msgspec.Struct, frozen=True):
     paused: bool = False
     next_at: Micros | None = None
     last_id: str | None = None
+    last_error: str | None = None

@@ -1,8 +1,8 @@
 """The server: the supervision tree, and the order in which it starts and stops.
 
-Read `assembled` top-down to start and bottom-up to stop: store > state, reader > dispatcher > workers, and around them
-HTTP in `run`. Each level outlives what it serves. A crashed worker is begun again; a crashed state actor ends the
-process, since its state is unknown.
+Read `assembled` top-down to start and bottom-up to stop: store > state, reader, herald > dispatcher > workers >
+scheduler, and around them HTTP in `run`. Each level outlives what it serves. A crashed worker is begun again; a crashed
+state actor ends the process, since its state is unknown.
 """
 
 from __future__ import annotations
@@ -20,17 +20,21 @@ import structlog
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch, Dispatcher
+from jobqueue.actors.events import Events
+from jobqueue.actors.herald import Herald
 from jobqueue.actors.reader import Reader
+from jobqueue.actors.scheduler import Scheduler
 from jobqueue.actors.state import StateActor
 from jobqueue.actors.state_handle import State
+from jobqueue.actors.timekeeper import Timekeeper
 from jobqueue.api.front import Front
 from jobqueue.api.parts import Parts
-from jobqueue.clock import World, system_world
+from jobqueue.clock import World, manual_world, system_world
 from jobqueue.config import Config
 from jobqueue.crew import Crew
 from jobqueue.errors import StartupError, StoreUnavailable
 from jobqueue.handlers import Handlers, builtins, loading
-from jobqueue.http import Counters, Limits, serve
+from jobqueue.http import Counters, Limits, allow_files, serve
 from jobqueue.mailbox import Nudge
 from jobqueue.rules import lifecycle
 from jobqueue.signals import Stopping, watching
@@ -44,6 +48,7 @@ EXIT_OK, EXIT_BUG, EXIT_STORAGE = 0, 70, 74
 STOP_SECONDS = 1.0  # after the grace, for work to end that was told to
 HTTP_SECONDS = 0.5  # for the last answers
 STUCK_SECONDS = 0.5
+LISTENERS_SECONDS = 0.2  # for those who listen to be told the last of it
 FAILED_SECONDS = 5.0
 
 H_co = TypeVar("H_co", covariant=True)
@@ -65,6 +70,7 @@ class Server:
 
     front: Front
     state: State
+    events: Events
     dispatch: Dispatch
     crew: Crew
 
@@ -94,31 +100,44 @@ async def assembled(
         recovered = await actor.recover()
         if recovered:
             log.warning("recovered", jobs=recovered, detail="an earlier life of the process died while they ran")
-        async with running(actor, on_failure) as state, running(Reader(store), on_failure) as reads:  # noqa: SIM117 - order
-            # each level outlives what it serves: the order is to be seen
+        herald = Herald(actor.bulletin, world.boot_id, config.max_connections)
+        async with (  # noqa: SIM117 - each level outlives what it serves: the order is to be seen
+            running(actor, on_failure) as state,
+            running(Reader(store), on_failure) as reads,
+            running(herald, on_failure) as events,
+        ):
             async with running(Dispatcher(state, claimable), on_failure) as dispatch:
-                crew = Crew(config.workers, config.queues, dispatch, state, handlers, config.handlers, world)
+                timekeeper = Timekeeper(world.manual, state, dispatch) if world.manual is not None else None
+                crew = Crew(config.workers, config.queues, dispatch, state, reads, handlers, config.handlers, world)
                 parts = Parts(
                     state=state,
                     reads=reads,
+                    events=events,
+                    dispatch=dispatch,
                     engine=store.engine,
                     now=world.now,
                     new_id=world.new_id,
                     defaults={registration.kind: registration for registration in handlers},
                     workers=config.workers,
+                    served=config.queues if config.workers else (),
                     max_body=config.max_body,
+                    limits=limits,
                     hosts=frozenset(config.hosts),
+                    time=None if timekeeper is None else timekeeper.handle,
                 )
                 async with trio.open_nursery() as workers:
                     workers.start_soon(crew.run)
-                    yield Server(Front(parts), state, dispatch, crew)
+                    if timekeeper is not None:
+                        workers.start_soon(timekeeper.run)
+                    scheduler = Scheduler(state, actor.scheduled, world)
+                    async with running(scheduler, on_failure):
+                        await scheduler.begun.wait()
+                        yield Server(Front(parts), state, events, dispatch, crew)
                     workers.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def running(
-    actor: Actor[H_co], on_failure: Callable[[BaseException], None] = lambda _: None
-) -> AsyncIterator[H_co]:
+async def running(actor: Actor[H_co], on_failure: OnFailure = lambda _: None) -> AsyncIterator[H_co]:
     """Run an actor around what asks it; what it raises ends all of that."""
 
     async def run() -> None:
@@ -136,7 +155,7 @@ async def running(
 
 async def run(config: Config, world: World | None = None) -> int:
     """Serve until a signal; the exit code. Raises StartupError."""
-    world = world or system_world()
+    world = world or (manual_world() if config.clock == "manual" else system_world())
     handlers = loading.load(config.handlers, builtins(world))
     store = open_store(config.store, world)
     counters = Counters()
@@ -167,6 +186,8 @@ async def _serve_http(
     *,
     task_status: trio.TaskStatus[Sequence[str]],
 ) -> None:
+    if not allow_files(config.max_connections):
+        log.warning("few files", detail=f"ulimit -n allows less than {config.max_connections} connections")
     await serve(
         server.front,
         binds=config.binds,
@@ -225,6 +246,8 @@ async def _drain(config: Config, server: Server, stopping: Stopping) -> Stopped:
         await server.crew.left.wait()
     with trio.move_on_after(STUCK_SECONDS) as scope:  # on a full disk it would wait; then the next boot gives back
         await server.state.stop_all(give_back=True)
+    with trio.move_on_after(LISTENERS_SECONDS):
+        await server.events.close()
     return Stopped(server.crew.left.is_set(), not scope.cancelled_caught)
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
+from jobqueue.actors.commands import ties
 from jobqueue.clock import SECOND, Micros, micros
 from jobqueue.job import Draft, Ending, Error, Job, LaneKey, LogLine, Options, Outcome, Progress, Status
-from jobqueue.rules import admission, idempotency, lifecycle, ripening
+from jobqueue.queue import Queue
+from jobqueue.rules import admission, configuring, dependencies, idempotency, lifecycle, ripening
 from jobqueue.rules.admission import Node, Want
 from jobqueue.rules.idempotency import Accepted, IdempotencyKey
 from jobqueue.rules.isolation import Isolation
@@ -126,6 +128,7 @@ class Desk:
     boot_id: str = "boot-1"
     drained_per_second: float | None = None
     isolation: Isolation = field(default_factory=Isolation)
+    untold: bool = False  # the last batch left children who have yet to hear of an end
 
     def times(self) -> Times:
         """What the rules of a batch are told now."""
@@ -143,11 +146,18 @@ class Desk:
     async def do(self, rule: Callable[[Table, Times], T], needs: Needs | None = None) -> T:
         """One batch."""
         times = self.times()
-        return await self.store.apply(lambda: needs or Needs(), lambda table: rule(table, times))
+
+        def decide(table: Table) -> T:
+            result = rule(table, times)
+            self.untold = dependencies.resolve(table, times)
+            return result
+
+        return await self.store.apply(lambda: needs or Needs(), decide)
 
     async def submit(self, drafts: Sequence[Draft], key: IdempotencyKey | None = None) -> Accepted:
         """Accept drafts."""
         needs = Needs(lanes={LaneKey(draft.queue, draft.priority, draft.group) for draft in drafts})
+        ties.declare(needs, drafts)
         if key is not None:
             needs.keys.add((key.scope, key.key))
         return await self.do(lambda table, times: idempotency.accept(table, drafts, key, times), needs)
@@ -222,10 +232,16 @@ class Desk:
         """Remove an ended job."""
         await self.do(lambda table, _: table.remove(table.job(job.id)), Needs(jobs={job.id}))
 
+    async def configure(self, name: str = "default", **settings: Any) -> Queue:
+        """Change a queue's settings."""
+        return await self.do(
+            lambda table, _: configuring.configure(table, name, lambda queue: lifecycle.replace(queue, **settings))
+        )
+
     async def ripen(self) -> int:
         """Do all that is due; in how many batches."""
         batches = 1
-        while await self.do(ripening.ripen, Needs(most_due=ripening.MOST)):
+        while await self.do(ripening.ripen, Needs(most_due=ripening.MOST)) or self.untold:
             batches += 1
         return batches
 

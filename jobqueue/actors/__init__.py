@@ -6,4 +6,5 @@ state       the one owner of the job table: gathers, decides, commits, answers. 
 reader      reads that decide nothing
 dispatcher  pairs takers with claimed jobs
 worker      runs handlers
+timekeeper  moves a manual clock (`--clock manual`), and lets what is due on the way be done
 """

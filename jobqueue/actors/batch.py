@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jobqueue.actors.commands import Command, Settled, Turn
 from jobqueue.errors import JobQueueError
 from jobqueue.job import Job
-from jobqueue.rules import ripening
+from jobqueue.rules import admission, dependencies, ripening
 from jobqueue.rules.admission import Node
 from jobqueue.rules.lifecycle import Times
 from jobqueue.rules.table import Changes, Table
@@ -31,7 +31,8 @@ class Decided(NamedTuple):
 class Batch:
     """The commands, and what their rules are told.
 
-    ripe: time has something to do, too. probing: write something, to see whether the store takes it again.
+    ripe: time has something to do, too. rewound: the wall clock was set back. probing: write something, to see whether
+    the store takes it again.
     """
 
     commands: Sequence[Command]
@@ -39,6 +40,7 @@ class Batch:
     node: Node
     ripe: bool
     probing: bool = False
+    rewound: bool = False
 
     def needs(self) -> Needs:
         """What all of it reads."""
@@ -52,9 +54,12 @@ class Batch:
     def decide(self, table: Table) -> Decided:
         """Do all of it on the table. An expected error is the answer of its command alone."""
         more = ripening.ripen(table, self.times) if self.ripe else False
+        if self.rewound:
+            admission.unbind(table)
         if self.probing:
             table.next_seq()
         answers = [self._answer(table, command) for command in self.commands]
+        more = dependencies.resolve(table, self.times) or more  # before the claims: they see whom it set free
         isolation = self.node.isolation
         for index, command in enumerate(self.commands):
             if isinstance(command, Turn):
@@ -62,6 +67,8 @@ class Batch:
                 claims = command.claim(table, Node(left, isolation, self.node.monotonic), self.times)
                 isolation = claims.isolation
                 answers[index] = Settled(answers[index], claims)
+        if table.changes.freed and not admission.freed(table, self.times):
+            table.changes.freed.clear()
         return Decided(answers, table.changes, more or ripening.crowded(table, self.times))
 
     def _answer(self, table: Table, command: Command) -> Any:

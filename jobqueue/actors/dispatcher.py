@@ -19,6 +19,7 @@ from jobqueue.errors import JobQueueError
 from jobqueue.job import Ending, Job, Outcome
 from jobqueue.mailbox import Address, Closed, Inbox, Nudge, Orders, Reply, mailbox
 from jobqueue.rules.admission import Want
+from jobqueue.rules.explaining import Taker
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,15 @@ class Close:
         self.reply = reply
 
 
+class Who:
+    """Ask who asks for jobs."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply[Sequence[Taker]]) -> None:
+        self.reply = reply
+
+
 class Returned:
     """A job that was handed out, but not taken."""
 
@@ -65,7 +75,16 @@ class Returned:
         self.outcome = outcome
 
 
-Message = Next | Claimable | Close | Returned
+class Settle:
+    """Answer once every taker that waits has got what there is to claim."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply[None]) -> None:
+        self.reply = reply
+
+
+Message = Next | Claimable | Close | Returned | Who | Settle
 
 
 class Dispatch:
@@ -90,9 +109,17 @@ class Dispatch:
         if not self._address.post(Returned(Outcome(job.id, job.epoch, Ending.RELEASED))):
             log.error("a job that nobody took could not be given back", job=job.id)
 
+    async def takers(self) -> Sequence[Taker]:
+        """Who has asked for jobs of which queues, and how long ago: the latest 1,024 sets of queues."""
+        return await self._address.ask(Who)
+
     async def close(self) -> None:
         """Let every taker go, now and from now on."""
         await self._address.ask(Close)
+
+    async def settle(self) -> None:
+        """Wait until every taker that waits has got what there is to claim, and all results are handed in."""
+        await self._address.ask(Settle)
 
 
 class Dispatcher:
@@ -108,7 +135,9 @@ class Dispatcher:
         self._takers: list[Next] = []
         self._sweep_at = INBOX
         self._results: list[Outcome] = []
+        self._settling: list[Settle] = []
         self._dry: set[tuple[str, ...]] = set()  # queues that had nothing left, and of which no news came since
+        self._asked: dict[tuple[str, ...], float] = {}  # when somebody asked last
         self._hungry = False  # a taker waits of whom that is not known
         self._closed = False
 
@@ -124,9 +153,11 @@ class Dispatcher:
                         await self._turn()
                     if self._closed:
                         self._let_go()
+                    while self._settling:
+                        self._settling.pop().reply.send(None)
         finally:
-            left = [message for message in self._inbox.close() if isinstance(message, Next | Close)]
-            for message in (*self._takers, *left):
+            left = [message for message in self._inbox.close() if isinstance(message, Next | Close | Who | Settle)]
+            for message in (*self._takers, *self._settling, *left):
                 message.reply.fail(Closed())
 
     async def _pump(self) -> None:
@@ -141,17 +172,34 @@ class Dispatcher:
                 if message.done is not None:
                     self._results.append(message.done)
                 self._takers.append(message)
+                self._note(message.queues)
                 if len(self._takers) >= self._sweep_at:
                     self._sweep()
                 self._hungry = self._hungry or message.queues not in self._dry
-            case Claimable():
+            case Claimable() | Settle():
                 self._dry.clear()
                 self._hungry = bool(self._takers)
+                if isinstance(message, Settle):
+                    self._settling.append(message)
+            case Who():
+                message.reply.send(self._who())
             case Returned():
                 self._results.append(message.outcome)
             case Close():
                 self._closed = True
                 message.reply.send(None)
+
+    def _note(self, queues: tuple[str, ...]) -> None:
+        asked = self._asked
+        asked[queues] = trio.current_time()
+        if len(asked) > INBOX:
+            del asked[min(asked, key=asked.__getitem__)]
+
+    def _who(self) -> Sequence[Taker]:
+        self._sweep()
+        now = trio.current_time()
+        waiting = {taker.queues for taker in self._takers}
+        return [Taker(queues, 0.0 if queues in waiting else now - at) for queues, at in self._asked.items()]
 
     async def _turn(self) -> None:
         """One ask for all that waits; its answer goes to the takers, first come, first served."""

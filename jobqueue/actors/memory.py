@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from jobqueue.actors.commands import TIMEOUT, Order
+from jobqueue.clock import Micros, Sleeper, micros
 from jobqueue.job import Job, Status
 from jobqueue.mailbox import Orders, Reply
 
@@ -16,12 +16,16 @@ RATE_SECONDS = 60
 
 
 class Running:
-    """One running attempt: whom to order, and since when it has been told to stop (monotonic seconds)."""
+    """One running attempt: whom to order, and since when it has been told to stop (monotonic seconds).
 
-    __slots__ = ("epoch", "orders", "stopped_at")
+    local: a worker of this process runs it.
+    """
 
-    def __init__(self, epoch: int, orders: Orders[Order]) -> None:
+    __slots__ = ("epoch", "local", "orders", "stopped_at")
+
+    def __init__(self, epoch: int, orders: Orders[Order], *, local: bool) -> None:
         self.epoch = epoch
+        self.local = local
         self.orders = orders
         self.stopped_at: float | None = None
 
@@ -31,7 +35,8 @@ class Attempts:
 
     def __init__(self) -> None:
         self._running: dict[str, Running] = {}
-        self._timeouts: list[tuple[float, str, int]] = []
+        self._timeouts: list[tuple[Micros, str, int]] = []  # the first, of what will then have elapsed
+        self.stirs = 0  # how often one started or ended, or there was more to claim
 
     def __len__(self) -> int:
         return len(self._running)
@@ -40,10 +45,11 @@ class Attempts:
         """(id, epoch) of each."""
         return [(id, running.epoch) for id, running in self._running.items()]
 
-    def started(self, job: Job, orders: Orders[Order], monotonic: float) -> None:
+    def started(self, job: Job, orders: Orders[Order], elapsed: Micros) -> None:
         """A claim was committed."""
-        self._running[job.id] = Running(job.epoch, orders)
-        heapq.heappush(self._timeouts, (monotonic + job.options.timeout, job.id, job.epoch))
+        self.stirs += 1
+        self._running[job.id] = Running(job.epoch, orders, local=job.boot_id is not None)
+        heapq.heappush(self._timeouts, (elapsed + micros(job.options.timeout), job.id, job.epoch))
         if len(self._timeouts) > 64 + 4 * len(self._running):  # most end long before their timeout
             self._timeouts = [entry for entry in self._timeouts if self._at(entry[1], entry[2])]
             heapq.heapify(self._timeouts)
@@ -56,6 +62,7 @@ class Attempts:
         if after is not None and after.status is Status.RUNNING and after.epoch == running.epoch:
             return False
         del self._running[id]
+        self.stirs += 1
         return True
 
     def stop(self, id: str, why: str, monotonic: float) -> None:
@@ -70,16 +77,29 @@ class Attempts:
         for id in self._running:
             self.stop(id, why, monotonic)
 
-    def time_out(self, monotonic: float) -> None:
+    def time_out(self, elapsed: Micros, monotonic: float) -> None:
         """Order those to end whose time is over."""
-        while self._timeouts and self._timeouts[0][0] <= monotonic:
+        while self._timeouts and self._timeouts[0][0] <= elapsed:
             _, id, epoch = heapq.heappop(self._timeouts)
             if self._at(id, epoch):
                 self.stop(id, TIMEOUT, monotonic)
 
-    def next_timeout(self) -> float:
+    def next_timeout(self) -> Micros | None:
         """The first timeout, perhaps of an attempt that has ended."""
-        return self._timeouts[0][0] if self._timeouts else math.inf
+        return self._timeouts[0][0] if self._timeouts else None
+
+    def forget_timeouts(self) -> None:
+        """Let the first timeout be of an attempt that runs."""
+        while self._timeouts and not self._at(*self._timeouts[0][1:]):
+            heapq.heappop(self._timeouts)
+
+    def awake(self, asleep: Container[Sleeper]) -> Iterable[Sleeper]:
+        """Those at work here: they do not sleep, or have been told to end."""
+        return [
+            (id, running.epoch)
+            for id, running in self._running.items()
+            if running.local and (running.stopped_at is not None or (id, running.epoch) not in asleep)
+        ]
 
     def stuck(self, monotonic: float) -> int:
         """How many have not ended long after they were told to."""
@@ -137,13 +157,13 @@ class Rate:
     def __init__(self) -> None:
         self._seconds: deque[list[int]] = deque()
 
-    def count(self, monotonic: float) -> None:
-        """One more."""
+    def count(self, monotonic: float, times: int = 1) -> None:
+        """So many more."""
         second = int(monotonic)
         if self._seconds and self._seconds[-1][0] == second:
-            self._seconds[-1][1] += 1
+            self._seconds[-1][1] += times
         else:
-            self._seconds.append([second, 1])
+            self._seconds.append([second, times])
             if len(self._seconds) > RATE_SECONDS:
                 self._seconds.popleft()
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jobqueue.clock import ManualClock, Micros, Sleeper
 from jobqueue.job import Job
 from jobqueue.mailbox import Reply
+from jobqueue.rules.isolation import Quarantine
 
 
 class Watch:
@@ -40,9 +45,12 @@ class StopAll:
 class Vitals:
     """How the actor does: for /readyz. stuck: attempts that did not end 10 s after they were told to."""
 
-    __slots__ = ("draining", "running", "store_failing", "stuck")
+    __slots__ = ("draining", "quarantine", "running", "store_failing", "stuck")
 
-    def __init__(self, *, running: int, stuck: int, draining: bool, store_failing: bool) -> None:
+    def __init__(
+        self, *, running: int, stuck: int, draining: bool, store_failing: bool, quarantine: Quarantine
+    ) -> None:
+        self.quarantine = quarantine
         self.running = running
         self.stuck = stuck
         self.draining = draining
@@ -58,5 +66,46 @@ class Look:
         self.reply = reply
 
 
-Note = Watch | Drain | StopAll | Look
-NOTES = (Watch, Drain, StopAll, Look)
+class Measure:
+    """Ask for the flow: for each queue how many jobs a second were submitted, and how many ended."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply[Mapping[str, tuple[float, float]]]) -> None:
+        self.reply = reply
+
+
+class Pulse(NamedTuple):
+    """How far a manual clock may go. first: the next due moment. awake: who is at work at the present one.
+
+    stirs: grows whenever an attempt starts or ends, and when there is more to claim.
+    """
+
+    first: Micros | None
+    awake: frozenset[Sleeper]
+    stirs: int
+
+
+class Feel:
+    """Ask for the pulse."""
+
+    __slots__ = ("clock", "reply")
+
+    def __init__(self, clock: ManualClock, reply: Reply[Pulse]) -> None:
+        self.clock = clock
+        self.reply = reply
+
+
+class Move:
+    """Move a manual clock; answered once what is due then is committed."""
+
+    __slots__ = ("at", "clock", "reply")
+
+    def __init__(self, clock: ManualClock, at: Micros, reply: Reply[Micros]) -> None:
+        self.clock = clock
+        self.at = at
+        self.reply = reply
+
+
+Note = Watch | Drain | StopAll | Look | Measure | Feel | Move
+NOTES = (Watch, Drain, StopAll, Look, Measure, Feel, Move)

@@ -14,7 +14,9 @@ import structlog
 from jobqueue.errors import Internal, JobQueueError, NotFound, Removed
 from jobqueue.job import AttemptRecord, Job, Line
 from jobqueue.mailbox import Address, Closed, Inbox, Reply, mailbox
-from jobqueue.stores.contract import Filter, Page, Store
+from jobqueue.queue import Known
+from jobqueue.schedule import Schedule
+from jobqueue.stores.contract import Filter, Matches, Page, Store
 from jobqueue.stores.contract import Removed as Tombstone
 
 log = structlog.get_logger(__name__)
@@ -58,9 +60,13 @@ class Reads:
         """The job; with `whole`, its result, error and progress too. Raises NotFound, Removed, StoreUnavailable."""
         return await self._address.ask(lambda reply: Get(id, reply, whole=whole))
 
-    async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
-        """A page of jobs, newest first. Raises Overloaded, StoreUnavailable."""
-        return await self._query(lambda store: store.page(wanted, before, limit))
+    async def page(self, wanted: Filter, before: int | None, limit: int, *, wide: bool = True) -> Page:
+        """A page of jobs, newest first; `wide`: with what is large in them. Raises Overloaded, StoreUnavailable."""
+        return await self._query(lambda store: store.page(wanted, before, limit, wide=wide))
+
+    async def matching(self, wanted: Filter, before: int | None, limit: int) -> Matches:
+        """The ids of a page of jobs. Raises as `page`."""
+        return await self._query(lambda store: store.matching(wanted, before, limit))
 
     async def attempts(self, seq: int) -> Sequence[AttemptRecord]:
         """The ended attempts of a job, newest first."""
@@ -70,9 +76,31 @@ class Reads:
         """The log of a job, oldest first."""
         return await self._query(lambda store: store.lines(seq))
 
+    async def queues(self) -> Sequence[Known]:
+        """All queues, by name."""
+        return await self._query(lambda store: store.queues())
+
+    async def queue(self, name: str) -> Known:
+        """A queue. Raises NotFound."""
+        found = await self._query(lambda store: store.queues(name))
+        if not found:
+            raise NotFound(f"no queue {name}")
+        return found[0]
+
     async def counts(self) -> Mapping[str, Sequence[int]]:
         """For each queue the number of jobs by status."""
         return await self._query(lambda store: store.counts())
+
+    async def schedule(self, name: str) -> Schedule:
+        """A schedule. Raises NotFound."""
+        found = await self._query(lambda store: store.schedule(name))
+        if found is None:
+            raise NotFound(f"no schedule {name}")
+        return found
+
+    async def schedules(self, after: str, most: int) -> tuple[Sequence[Schedule], bool]:
+        """Up to `most` schedules by name, from after `after`, and whether more follow. Raises as `page`."""
+        return await self._query(lambda store: store.schedules(after, most))
 
     async def _query(self, read: Callable[[Store], Awaitable[T]]) -> T:
         return await self._address.ask(lambda reply: Query(read, reply), shed=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobqueue.rules import lifecycle
+from jobqueue.rules import dependencies, lifecycle
 from jobqueue.rules.lifecycle import Times
 from jobqueue.rules.table import Table
 from jobqueue.stores.contract import Needs, Store
@@ -22,6 +22,7 @@ async def recover(store: Store, boot_id: str, times: Callable[[], Times]) -> int
             orphans = table.orphans(boot_id, MOST)
             for job in orphans:
                 lifecycle.recover(table, job, now)
+            dependencies.resolve(table, now)
             return len(orphans)
 
         count = await store.apply(lambda: Needs(orphans_of=boot_id), decide)

@@ -14,30 +14,31 @@ from typing import Any
 import structlog
 
 from jobqueue.actors.alarm import Alarm
+from jobqueue.actors.alone import alone
 from jobqueue.actors.batch import Batch
-from jobqueue.actors.commands import CANCEL, DRAIN, Command, Report, Settled, Submit, SubmitEach, Turn, draining
-from jobqueue.actors.memory import Attempts, Rate, Waiters
-from jobqueue.actors.notes import NOTES, Drain, Look, Note, StopAll, Vitals, Watch
+from jobqueue.actors.bulletin import Bulletin
+from jobqueue.actors.commands import CANCEL, DRAIN, SUBMISSIONS, Command, Fire, Now, Settled, Turn, draining
+from jobqueue.actors.flow import Flow
+from jobqueue.actors.memory import Attempts, Waiters
+from jobqueue.actors.notes import NOTES, Drain, Feel, Look, Measure, Move, Note, StopAll, Vitals, Watch
 from jobqueue.actors.recovery import recover
-from jobqueue.actors.state_handle import Message, State
+from jobqueue.actors.state_handle import Message, State, weigh
 from jobqueue.actors.turnstile import Turnstile
-from jobqueue.clock import SECOND, World
+from jobqueue.clock import World
 from jobqueue.errors import Internal, JobQueueError, StorageFull, StoreUnavailable
-from jobqueue.job import Ending, Error, Job, Outcome, Reason, Status
-from jobqueue.mailbox import Closed, Inbox, Nudge, Reply, mailbox, one_shot
+from jobqueue.job import Ending, Job, Outcome, Status
+from jobqueue.mailbox import Closed, Inbox, Nudge, mailbox
 from jobqueue.rules.admission import Node
 from jobqueue.rules.isolation import Isolation
 from jobqueue.rules.lifecycle import Limits, Times
-from jobqueue.rules.table import Changes, IllegalMove
-from jobqueue.stores.contract import RowRefused, Store, StoreFailed
+from jobqueue.rules.table import Changes
+from jobqueue.stores.contract import Store, StoreFailed
 
 log = structlog.get_logger(__name__)
 
 INBOX = 1024  # messages; a request each, so about as many as connections may be in flight
 BATCH_BYTES = 4 << 20
 LAST_WORDS_SECONDS = 0.5
-SUBMISSIONS = (Submit, SubmitEach)
-HEAVY = (Submit, SubmitEach, Turn, Report)
 
 
 class StateActor:
@@ -48,12 +49,14 @@ class StateActor:
         self._world = world
         self._limits = limits
         self._claimable = claimable
+        self.bulletin = Bulletin()  # tells the herald what was committed
+        self.scheduled = Nudge()  # given when schedules have changed
         self._inbox: Inbox[Message]
         address, self._inbox = mailbox(INBOX)
         self.handle = State(address)
         self._attempts = Attempts()
         self._waiters = Waiters()
-        self._ended = Rate()
+        self._flow = Flow()
         self._turnstile = Turnstile()
         self._isolation = Isolation()
         self._alarm = Alarm(world)
@@ -67,7 +70,7 @@ class StateActor:
         try:
             await self._due_again()
             while True:
-                messages = await self._inbox.gather(until=self._wake_at(), most=BATCH_BYTES, weigh=_weigh)
+                messages = await self._inbox.gather(until=self._wake_at(), most=BATCH_BYTES, weigh=weigh)
                 await self._serve(messages)
         except StoreFailed as failed:
             await self._refuse_all(failed)
@@ -81,11 +84,13 @@ class StateActor:
         error = StoreUnavailable(failed.detail)
         last = self._world.monotonic() + LAST_WORDS_SECONDS
         while self._world.monotonic() < last:
-            for message in await self._inbox.gather(until=last, most=BATCH_BYTES, weigh=_weigh):
+            for message in await self._inbox.gather(until=last, most=BATCH_BYTES, weigh=weigh):
                 message.reply.fail(error)
 
     async def recover(self) -> int:
         """Give back what an earlier life was running, before anything else is served; how many jobs."""
+        if self._world.manual is not None:  # an earlier life may have come further than the wall clock has
+            self._world.manual.move(await self._store.latest() or 0)
         return await recover(self._store, self._world.boot_id, self._times)
 
     # -- one batch
@@ -95,7 +100,7 @@ class StateActor:
         for message in messages:
             if isinstance(message, NOTES):
                 commands += self._note(message)
-            elif self._refusing and isinstance(message, SUBMISSIONS):
+            elif self._draining and isinstance(message, SUBMISSIONS if self._refusing else Fire):
                 message.reply.fail(draining())
             else:
                 commands.append(message)
@@ -137,10 +142,12 @@ class StateActor:
     async def _apply(self, commands: Sequence[Command]) -> None:
         """Load, decide, commit; then the actor's own memory, then the answers."""
         node = Node(len(self._attempts), self._isolation, self._world.monotonic())
-        batch = Batch(commands, self._times(), node, self._alarm.ripe(), probing=self._failing)
+        ripe, rewound = self._alarm.ripe(), self._alarm.rewound()
+        batch = Batch(commands, self._times(), node, ripe, probing=self._failing, rewound=rewound)
         answers, changes, more = await self._store.apply(batch.needs, batch.decide)
         self._follow(changes)
         self._start(commands, answers)
+        self.bulletin.publish(changes, commands, answers, batch.times.now)
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(answer, JobQueueError):
                 command.reply.fail(answer)
@@ -148,39 +155,39 @@ class StateActor:
                 command.reply.send(answer)
         if batch.ripe or more:
             await self._due_again(at_once=more)
+        self._world.stir()
 
     def _follow(self, changes: Changes) -> None:
         """Bring the actor's memory up to what was committed."""
         monotonic = self._world.monotonic()
-        claimable = False
+        claimable = bool(changes.freed)
         for id, (before, after) in changes.jobs.items():
             if before is not None and before.status is Status.RUNNING and self._attempts.ended(id, after):
                 claimable = claimable or self._alarm.quarantined()  # the node may be idle enough for a suspect
             if after is None or after.status.ended:
                 self._waiters.tell(id, after)
-                if before is None or not before.status.ended:
-                    self._ended.count(monotonic)
             elif after.status is Status.QUEUED:
                 claimable = True
             elif after.cancel_requested_at is not None and after.status is Status.RUNNING:
                 self._attempts.stop(id, CANCEL, monotonic)
-            if after is not None and after.due_at is not None:
-                self._alarm.earlier(after.due_at)
-        for record in changes.keys.values():
-            self._alarm.earlier(record.expires_at)
+        self._alarm.follow(changes)
+        self._flow.follow(changes, monotonic)
         if claimable:
+            self._attempts.stirs += 1
             self._claimable.give()
+        if changes.schedules:
+            self.scheduled.give()
 
     def _start(self, commands: Sequence[Command], answers: Sequence[Any]) -> None:
         """Remember the attempts that were claimed, and how their takers are given orders."""
-        monotonic = self._world.monotonic()
+        elapsed = self._world.elapsed()
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(command, Turn):
                 self._isolation = answer.claims.isolation
-                self._alarm.quarantine(self._isolation)
+                self._alarm.claimed(answer.claims)
                 for jobs, orders in zip(answer.claims.jobs, command.orders, strict=True):
                     for job, order in zip(jobs, orders, strict=False):
-                        self._attempts.started(job, order, monotonic)
+                        self._attempts.started(job, order, elapsed)
 
     # -- what goes wrong
 
@@ -208,35 +215,12 @@ class StateActor:
         try:
             fates: list[Job | JobQueueError] = []
             for outcome in command.results:
-                fates += (await self._alone([outcome], command)).fates
-            command.reply.send(Settled(fates, (await self._alone((), command)).claims))
+                fates += (await alone(self._apply, [outcome], command)).fates
+            command.reply.send(Settled(fates, (await alone(self._apply, (), command)).claims))
         except StoreFailed:
             raise
         except (StorageFull, StoreUnavailable) as failed:  # what is settled already is refused as stale the next time
             await self._hold([command], failed)
-
-    async def _alone(self, results: Sequence[Outcome], turn: Turn) -> Settled:
-        """One result of a turn that failed as a whole, or, without results, its claims. What cannot be stored fails."""
-        wants, orders = ((), ()) if results else (turn.wants, turn.orders)
-        reply: Reply[Settled]
-        reply, pending = one_shot()
-        with pending:
-            try:
-                await self._apply([Turn(results, wants, orders, reply)])
-            except (RowRefused, IllegalMove):
-                if not results:
-                    raise
-                spoiled = Error("Unstorable", "the end of this attempt could not be stored")
-                outcome = Outcome(
-                    results[0].id,
-                    results[0].epoch,
-                    Ending.ERROR,
-                    error=spoiled,
-                    fatal=True,
-                    reason=Reason.UNDECODABLE,
-                )
-                await self._apply([Turn([outcome], (), (), reply)])
-            return await pending.get()
 
     # -- what needs no store
 
@@ -259,6 +243,15 @@ class StateActor:
             case StopAll():
                 results = [Outcome(id, epoch, Ending.RELEASED) for id, epoch in self._attempts.running()]
                 return [Turn(results, (), (), note.reply)]  # type: ignore[arg-type]  # its answer is not looked at
+            case Move() if self._refusing:
+                note.reply.fail(draining())
+            case Move():
+                note.clock.move(note.at)
+                return [Now(note.reply)]
+            case Feel():
+                self._alarm.feel(note, self._attempts)
+            case Measure():
+                note.reply.send(self._flow.rates(self._world.monotonic()))
             case Look():
                 note.reply.send(
                     Vitals(
@@ -266,6 +259,7 @@ class StateActor:
                         stuck=self._attempts.stuck(self._world.monotonic()),
                         draining=self._draining,
                         store_failing=self._failing,
+                        quarantine=self._isolation.quarantine(self._world.monotonic()),
                     )
                 )
         return ()
@@ -275,7 +269,7 @@ class StateActor:
     def _times(self) -> Times:
         world = self._world
         monotonic = world.monotonic()
-        rate = self._ended.per_second(monotonic)
+        rate = self._flow.ended.per_second(monotonic)
         comeback = partial(self._turnstile.comeback, rate=rate, monotonic=monotonic)
         return Times(world.now(), world.chance, world.new_id, world.boot_id, self._limits, rate, comeback)
 
@@ -285,16 +279,12 @@ class StateActor:
             self._alarm.due = self._world.now() if at_once else await self._store.next_due()
         except StoreUnavailable as error:  # what was committed is answered: only ask again
             log.error("store failing", detail=error.detail)
-            self._alarm.due = self._world.now() + SECOND
+            self._alarm.unknown()
 
     def _time_out(self) -> None:
-        self._attempts.time_out(self._world.monotonic())
-        if self._alarm.quarantine_over():
+        self._attempts.time_out(self._world.elapsed(), self._world.monotonic())
+        if self._alarm.quarantine_over() or self._alarm.may_start():
             self._claimable.give()
 
     def _wake_at(self) -> float:
         return self._alarm.wake_at(self._attempts.next_timeout(), failing=self._failing)
-
-
-def _weigh(message: Message) -> int:
-    return message.weigh() if isinstance(message, HEAVY) else 1

@@ -23,9 +23,8 @@ class Turnstile:
         """Seconds after which `count` jobs may be tried again; None if nothing drains. rate: jobs a second."""
         if not rate:
             return None
-        moment = max(self._promised.get(queue, 0.0), monotonic) + count / (SHARE * rate)
-        moment = min(moment, monotonic + RETRY_AFTER_MAX_SECONDS)
+        begin = max(self._promised.get(queue, 0.0), monotonic)
         if queue not in self._promised and len(self._promised) >= MOST_QUEUES:
             self._promised.clear()
-        self._promised[queue] = moment
-        return moment - monotonic
+        self._promised[queue] = min(begin + count / (SHARE * rate), monotonic + RETRY_AFTER_MAX_SECONDS)
+        return min(begin + count / rate - monotonic, RETRY_AFTER_MAX_SECONDS)

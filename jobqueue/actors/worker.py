@@ -7,15 +7,21 @@ no channel, no task and no scope.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import structlog
 import trio
 
 from jobqueue.actors.commands import CANCEL, DRAIN, TIMEOUT, Order
 from jobqueue.actors.dispatcher import Dispatch
+from jobqueue.actors.parents import parents_of
+from jobqueue.actors.reader import Reads
 from jobqueue.actors.state_handle import State
 from jobqueue.clock import SECOND, World
 from jobqueue.errors import JobQueueError
-from jobqueue.handlers import Context, Handlers, Processes, attempt
+from jobqueue.handlers import Context, Fatal, Handlers, Processes, attempt
+from jobqueue.handlers.context import NO_PARENTS
 from jobqueue.job import Ending, Error, Job, LogLine, Outcome, Progress, Reason
 from jobqueue.mailbox import Closed, Orders
 
@@ -33,6 +39,7 @@ class Worker:
         queues: tuple[str, ...],
         dispatch: Dispatch,
         state: State,
+        reads: Reads,
         handlers: Handlers,
         processes: Processes,
         world: World,
@@ -41,6 +48,7 @@ class Worker:
         self._queues = queues
         self._dispatch = dispatch
         self._state = state
+        self._reads = reads
         self._handlers = handlers
         self._processes = processes
         self._world = world
@@ -110,7 +118,16 @@ class Worker:
         registration = self._handlers.get(job.kind)
         if registration is None:
             return self._unknown(job)
-        return await attempt(registration, self._context(job), job.payload, self._processes)
+        parents = NO_PARENTS
+        if job.options.depends_on:
+            try:
+                parents = await parents_of(self._reads, job.options.depends_on)
+            except Closed:
+                return Outcome(job.id, job.epoch, Ending.RELEASED)
+            except (Fatal, JobQueueError) as error:
+                told = Error(type(error).__name__, str(error))
+                return Outcome(job.id, job.epoch, Ending.ERROR, error=told, fatal=isinstance(error, Fatal))
+        return await attempt(registration, self._context(job, parents), job.payload, self._processes)
 
     def _outcome_of_order(self, job: Job) -> Outcome:
         ending = ENDINGS.get(self._ordered or DRAIN, Ending.RELEASED)
@@ -128,7 +145,7 @@ class Worker:
         error = Error("UnknownKind", message)
         return Outcome(job.id, job.epoch, Ending.ERROR, error=error, fatal=True, reason=Reason.UNKNOWN_KIND)
 
-    def _context(self, job: Job) -> Context:
+    def _context(self, job: Job, parents: Mapping[str, Any]) -> Context:
         started_at = job.started_at or 0
 
         async def report_progress(progress: Progress) -> None:
@@ -143,6 +160,7 @@ class Worker:
             epoch=job.epoch,
             deadline=started_at / SECOND + job.options.timeout,
             queue=job.queue,
+            parents=parents,
             trace_parent=job.options.trace_parent,
             report_progress=report_progress,
             report_log=report_log,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -14,6 +14,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 Write = Callable[[bytes], Awaitable[None]]
 
 ARRAY_FACTOR = 8  # a body of many jobs may be this much larger than one of one job
+MERGE_PATCH = "application/merge-patch+json"
 _SPACE = b" \t\r\n"
 
 
@@ -22,14 +23,19 @@ class ClientGone(Exception):
 
 
 class Response(NamedTuple):
-    """An answer. `stream`, where given, writes the body piece by piece instead of `body`."""
+    """An answer. Where given, `stream` writes the body piece by piece instead of `body`, or `pieces` are the body.
+
+    `stream` may write while it reads, and is meant to end; `pieces` may go on for as long as the client listens.
+    """
 
     status: int
     body: bytes = b""
     headers: Headers = ()
     stream: Callable[[Write], Awaitable[None]] | None = None
+    pieces: AsyncGenerator[bytes, None] | None = None
 
 
+BODILESS = (204, 304)  # statuses of answers that have no body, nor say how long it is
 JSON_TYPE = (b"content-type", b"application/json")
 NO_STORE = (b"cache-control", b"no-store")
 
@@ -125,6 +131,18 @@ class Request:
         if not typed:
             raise UnsupportedMediaType("send JSON: curl -H 'Content-Type: application/json'")
         return strictjson.loads(raw, apart=apart), raw
+
+    async def merge_patch(self, most: int) -> Any:
+        """The body of a PATCH (RFC 7396), under its own media type or plain JSON; an empty one is an empty object.
+
+        Raises as `json`.
+        """
+        if self.media_type() == MERGE_PATCH:
+            self.refuse_coding()
+            raw = await self.body(most)
+            return strictjson.loads(raw) if raw.strip(_SPACE) else {}
+        said, _ = await self.json(most, optional=True)
+        return said
 
     def media_type(self) -> str:
         """The media type of the body, without parameters; empty if none is given."""

@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from jobqueue.api import problems
-from jobqueue.api.exchange import ClientGone, Request, Response
+from jobqueue.api.exchange import BODILESS, ClientGone, Request, Response
 from jobqueue.api.parts import Parts
 from jobqueue.api.routes import ROUTES, Route, answer
 from jobqueue.errors import (
@@ -81,10 +81,10 @@ class Front:
             response = await answer(route, request, self._parts)
         except ClientGone:
             return  # the connection says what there is to say
-        status, body, headers, stream = response
+        status, body, headers, stream, _ = response  # no hot row answers in pieces without end
         if stream is None:
             length = (b"content-length", b"%d" % len(body))
-            headers = (*headers, length) if status != 304 else headers
+            headers = (*headers, length) if status not in BODILESS else headers
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             return
@@ -183,11 +183,11 @@ async def _to_quart(response: Response) -> quart.Response:
 
         await response.stream(write)
         body = b"".join(pieces)
-    made = quart.Response(body, status=response.status)
+    made = quart.Response(response.pieces or body, status=response.status)
     made.headers.clear()
     for name, value in response.headers:
         made.headers.add(name.decode("latin-1"), value.decode("latin-1"))
-    if response.status != 304:
+    if response.pieces is None and response.status not in BODILESS:
         made.headers["content-length"] = str(len(body))
     return made
 

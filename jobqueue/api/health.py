@@ -27,6 +27,8 @@ async def ready(request: Request, parts: Parts) -> Response:
     }
     if parts.open_to_all:
         facts["auth"] = "open"
+    if parts.time is not None:
+        facts["clock"] = "manual"
     reasons: dict[str, type[JobQueueError]] = {}
     if vitals.draining:
         reasons["draining"] = Draining

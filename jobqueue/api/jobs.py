@@ -21,6 +21,7 @@ from jobqueue.errors import (
     JobQueueError,
     NotFound,
     Overloaded,
+    Removed,
     StoreUnavailable,
     UnsupportedMediaType,
 )
@@ -49,7 +50,7 @@ async def submit(request: Request, parts: Parts) -> Response:
         accepted = await parts.state.submit((draft,), key)
     except JobQueueError as error:
         raise of_the_only(error) from None
-    return await _answer_one(request, parts, accepted)
+    return await answer_one(request, parts, accepted)
 
 
 def _drafts(said: list[object], parts: Parts, trace: wire.Trace) -> list[Draft]:
@@ -70,6 +71,8 @@ async def _answer_array(parts: Parts, accepted: Accepted) -> Response:
     jobs: Sequence[Job] = accepted.jobs
     if accepted.replayed:
         jobs = [await parts.reads.job(job.id) for job in jobs]
+    elif accepted.returned:
+        jobs = [await _found(parts, job) if at in accepted.returned else job for at, job in enumerate(jobs)]
     body = wire.encode({"jobs": [wire.fields(job) for job in jobs]})
     return json_response(body, 201, replayed(accepted))
 
@@ -79,14 +82,17 @@ def replayed(accepted: Accepted) -> tuple[tuple[bytes, bytes], ...]:
     return ((b"idempotency-replayed", b"true"),) if accepted.replayed else ()
 
 
-async def _answer_one(request: Request, parts: Parts, accepted: Accepted) -> Response:
+async def answer_one(request: Request, parts: Parts, accepted: Accepted) -> Response:
+    """The answer to a submission of one job; with `Prefer: wait` once it has ended."""
     job = accepted.jobs[0]
     headers = ((b"location", b"/jobs/" + job.id.encode()), *replayed(accepted))
     wanted = preferred_wait(request, WAIT_MOST_SECONDS)
     if wanted is None:
         if accepted.replayed:
             job = await parts.reads.job(job.id)
-        return json_response(wire.job_json(job), 201, headers)
+        elif accepted.returned:
+            job = await _found(parts, job)
+        return json_response(wire.job_json(job), 200 if accepted.returned else 201, headers)
     try:
         job = await wait_for_end(parts, job.id, wanted)
     except (Overloaded, StoreUnavailable, Closed):
@@ -97,6 +103,14 @@ async def _answer_one(request: Request, parts: Parts, accepted: Accepted) -> Res
     return json_response(wire.job_json(job), 200 if job.status.ended else 202, (*headers, applied))
 
 
+async def _found(parts: Parts, holder: Job) -> Job:
+    """The holder of a unique key, whole; as it was when it was found, if it is gone since."""
+    try:
+        return await parts.reads.job(holder.id)
+    except (NotFound, Removed):
+        return holder
+
+
 async def wait_for_end(parts: Parts, id: str, seconds: float) -> Job:
     """The job once it has ended, or as it is when the time runs out or the server drains. Raises NotFound, Removed."""
     if seconds <= 0:
@@ -104,9 +118,15 @@ async def wait_for_end(parts: Parts, id: str, seconds: float) -> Job:
     with await parts.state.watch(id) as ended:  # first watch, then look: an end in between is not missed
         job = await parts.reads.job(id)
         if not job.status.ended:
+            told: Job | None = None
             with trio.move_on_after(seconds):
-                await ended.get()
-            job = await parts.reads.job(id)
+                told = await ended.get()
+            try:
+                job = await parts.reads.job(id)
+            except Removed:
+                if told is None:
+                    raise
+                job = told  # its queue keeps such jobs no longer than that
     return job
 
 

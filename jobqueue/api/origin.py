@@ -16,6 +16,7 @@ from jobqueue.errors import BadRequest, Fault, InvalidJson, JobQueueError, NotFo
 from jobqueue.job import DEFAULT_OPTIONS, Draft, Status
 
 ONE_TRY = msgspec.structs.replace(DEFAULT_OPTIONS, max_attempts=1)
+UNSAID = frozenset({"retry", "timeout"})
 SHOWN = {Status.SCHEDULED: "QUEUED", Status.BLOCKED: "QUEUED", Status.CANCELLED: "FAILED"}
 
 
@@ -32,7 +33,7 @@ async def submit(request: Request, parts: Parts) -> Response:
         raise BadRequest(error.detail, faults=error.faults) from error
     trace = trace_context(request)
     options = msgspec.structs.replace(ONE_TRY, trace_parent=trace.parent, trace_state=trace.state)
-    accepted = await parts.state.submit((Draft("simulate", payload=payload, options=options),), key)
+    accepted = await parts.state.submit((Draft("simulate", payload=payload, options=options, unsaid=UNSAID),), key)
     return json_response(b'{"job_id":"%s"}' % accepted.jobs[0].id.encode(), headers=replayed(accepted))
 
 

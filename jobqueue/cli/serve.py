@@ -28,6 +28,7 @@ import click
 @click.option("--max-connections", metavar="N", help="Open at once.  [2000]")
 @click.option("--log-format", metavar="FORM", help="auto, json or text.  [auto]")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [info]")
+@click.option("--clock", metavar="KIND", help="system, or manual: job time moves by POST /clock/advance.  [system]")
 def serve(config: str | None, **flags: Any) -> int:
     """Run the server until a signal ends it.
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import msgspec
 
-from jobqueue.handlers.verdict import between, encode, text
+from jobqueue.handlers.verdict import between, encode, plain, text
 from jobqueue.job import Json, LogLine, Progress
 
 MAX_MESSAGE_CHARS = 1_000
 MAX_LINE_BYTES = 8 << 10
 MAX_DATA_BYTES = 64 << 10
-CUT = " (cut at 8 KiB)"
 LEVELS = ("debug", "info", "warning", "error")
 
 NO_PARENTS: Mapping[str, Any] = MappingProxyType({})
@@ -29,8 +28,9 @@ class Facts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Which attempt this is.
 
     id: the job's. attempt: the try that this is, from 1. epoch: grows with every start of the job, so it can serve as
-    fencing token. deadline: when the attempt times out, as Unix time in seconds. parents: the ended jobs that this one
-    waited for, by id, each with "status" and "result". trace_parent: the submission's W3C Trace Context.
+    fencing token. deadline: when the attempt times out, as Unix time in seconds. parents: the jobs that this one
+    depends on, by id, each with "status" and "result" (a value, or None); one that was removed is not among them.
+    trace_parent: the submission's W3C Trace Context.
     """
 
     id: str
@@ -93,8 +93,9 @@ def log_line(message: object, level: str) -> LogLine:
     """A line of the log within its limits. Raises ValueError on an unknown level."""
     if level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
-    line = text(message, MAX_LINE_BYTES + 1)  # a character is at least a byte: what is beyond could not be kept
-    encoded = line.encode()
-    if len(encoded) > MAX_LINE_BYTES:
-        line = encoded[: MAX_LINE_BYTES - len(CUT)].decode("utf-8", "ignore") + CUT
-    return LogLine(level, line)
+    whole = str(message)
+    encoded = plain(whole[: MAX_LINE_BYTES + 1]).encode()  # a character is at least a byte: no more could be kept
+    if len(encoded) <= MAX_LINE_BYTES:
+        return LogLine(level, encoded.decode())
+    mark = f"... (cut: {len(whole):,} characters in all)"
+    return LogLine(level, encoded[: MAX_LINE_BYTES - len(mark)].decode("utf-8", "ignore") + mark)

@@ -217,13 +217,13 @@ class SimulatedFailure(Exception):
     """What `simulate` fails with."""
 
 
-def builtins(world: World, sleep: Callable[[float], Awaitable[None]] = trio.sleep) -> Handlers:
+def builtins(world: World) -> Handlers:
     """The handlers every server has: `simulate`, which takes 2 s and fails one time in five."""
     handlers = Handlers()
 
     @handlers.register("simulate")
-    async def simulate(_ctx: Context, _payload: Any) -> dict[str, bool]:
-        await sleep(SIMULATE_SECONDS)
+    async def simulate(ctx: Context, _payload: Any) -> dict[str, bool]:
+        await world.sleep(SIMULATE_SECONDS, (ctx.id, ctx.epoch))
         if world.chance() < SIMULATE_FAILS:
             raise SimulatedFailure("one simulated job in five fails, and this is one")
         return {"simulated": True}

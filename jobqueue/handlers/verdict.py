@@ -146,7 +146,7 @@ def _traceback(exc: BaseException, *, grouped: bool) -> str | None:
     encoded = whole.encode("utf-8", "replace")
     if len(encoded) <= MAX_TRACEBACK_BYTES:
         return encoded.decode()
-    cut = "(the beginning is cut)\n"
+    cut = f"(the beginning is cut: {len(encoded):,} bytes in all)\n"
     return cut + encoded[len(cut) - MAX_TRACEBACK_BYTES :].decode("utf-8", "ignore")
 
 
@@ -168,10 +168,19 @@ def _inside(frames: TracebackType | None) -> TracebackType | None:
 
 
 def text(said: object, most: int) -> str:
-    """`said` as plain text of at most `most` characters, without the lone surrogates that UTF-8 cannot hold."""
+    """`said` as plain text of at most `most` characters, without the lone surrogates that UTF-8 cannot hold.
+
+    Text that is cut says so, and how long it was.
+    """
     whole = str(said)
     if len(whole) > most:
-        whole = whole[: most - 1] + "…"
+        mark = f"... (cut: {len(whole):,} characters in all)"
+        whole = whole[: most - len(mark)] + mark
+    return plain(whole)
+
+
+def plain(whole: str) -> str:
+    """Text without lone surrogates."""
     return str.encode(whole, "utf-8", "replace").decode()
 
 

@@ -15,8 +15,8 @@ In the order in which a request meets them:
 It knows nothing of jobs: it imports `jobqueue.errors` only.
 """
 
-from jobqueue.http.limits import Cause, Counters, Limits
+from jobqueue.http.limits import Cause, Counters, Limits, allow_files
 from jobqueue.http.problem import problem_body, problem_headers
 from jobqueue.http.server import serve
 
-__all__ = ["Cause", "Counters", "Limits", "problem_body", "problem_headers", "serve"]
+__all__ = ["Cause", "Counters", "Limits", "allow_files", "problem_body", "problem_headers", "serve"]

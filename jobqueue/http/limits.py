@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import enum
+import resource
 from dataclasses import dataclass, field
+
+FILES_BESIDE = 200  # open files that are no connections: sockets, store, processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,17 @@ class Limits:
     draining_write_seconds: float = 1  # the same during shutdown
     linger_seconds: float = 1  # for the client to read an answer after which the connection closes
     linger_bytes: int = 1024 * 1024
+
+
+def allow_files(connections: int) -> bool:
+    """Let this process open as many files as so many connections need, if it may; whether they suffice."""
+    wanted = connections + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return True
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed == wanted
 
 
 class Cause(enum.StrEnum):

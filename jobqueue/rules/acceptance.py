@@ -5,25 +5,49 @@ The front ends make drafts (`wire/submission.py`); `idempotency.py` sees to it t
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from jobqueue.clock import micros
-from jobqueue.errors import Fault, OutOfRange, QueueFull, retry_after
+from jobqueue.errors import Fault, OutOfRange
 from jobqueue.job import Draft, Job, Status
+from jobqueue.rules import bounds, defaults
+from jobqueue.rules.arrivals import Arrivals, tied
 from jobqueue.rules.lifecycle import Times, due_at
 from jobqueue.rules.table import Table
 
 replace = msgspec.structs.replace
 
 
+NONE: frozenset[int] = frozenset()
+
+
 def accept(table: Table, drafts: Sequence[Draft], times: Times) -> list[Job]:
-    """Take all drafts in, in order, or none. Raises QueueFull; OutOfRange, with a pointer such as /0/expires_at."""
+    """Take all drafts in, in order, or none.
+
+    Raises QueueFull; Invalid, OutOfRange, Duplicate, with a pointer like /0/queue.
+    """
+    return take(table, drafts, times)[0]
+
+
+def take(
+    table: Table, drafts: Sequence[Draft], times: Times, freed: Mapping[str, int] = bounds.NOTHING_FREED
+) -> tuple[list[Job], frozenset[int]]:
+    """The same; and the places of the drafts for which the holder of their unique key stands instead of a new job.
+
+    freed: by queue, how many jobs have just given way to the drafts, and so have left room even in a full queue.
+    """
     _check_expiry(drafts, times)
-    _check_room(table, drafts, times)
-    return [_accept(table, draft, times) for draft in drafts]
+    if not any(tied(draft.options) for draft in drafts):
+        bounds.check(table, drafts, times, freed)
+        return [table.add(_make(table, draft, times, table.next_seq())) for draft in drafts], NONE
+    arrivals = Arrivals(table, times, lambda draft, seq: _make(table, draft, times, seq))
+    for draft in drafts:
+        arrivals.take(draft)
+    arrivals.freed.update(freed)
+    bounds.check(table, drafts, times, arrivals.freed)
+    return arrivals.let_in(), frozenset(arrivals.returned)
 
 
 def _check_expiry(drafts: Sequence[Draft], times: Times) -> None:
@@ -38,22 +62,12 @@ def _check_expiry(drafts: Sequence[Draft], times: Times) -> None:
             raise OutOfRange("expires_at must be after now and after run_at", faults=(fault,))
 
 
-def _check_room(table: Table, drafts: Sequence[Draft], times: Times) -> None:
-    wanted = {drafts[0].queue: 1} if len(drafts) == 1 else Counter(draft.queue for draft in drafts)
-    for queue, count in wanted.items():
-        waiting = table.waiting(queue)
-        if waiting + count > times.limits.max_queued:
-            raise QueueFull(
-                f"queue {queue} holds {waiting} waiting jobs of at most {times.limits.max_queued}",
-                headers=retry_after(times.comeback(queue, count)),
-            )
-
-
-def _accept(table: Table, draft: Draft, times: Times) -> Job:
-    options = draft.options
+def _make(table: Table, draft: Draft, times: Times, seq: int) -> Job:
+    """The job of a draft, as it is where nothing stands in its way."""
+    queue = table.queue(draft.queue)
+    options = draft.options if queue is None else defaults.options(draft, queue)
     if draft.delay is not None:
         options = replace(options, run_at=times.now + micros(draft.delay))
-    seq = table.next_seq()
     later = options.run_at is not None and options.run_at > times.now
     job = Job(
         seq=seq,
@@ -70,6 +84,4 @@ def _accept(table: Table, draft: Draft, times: Times) -> Job:
         next_attempt_at=options.run_at if later else None,
         due_at=options.expires_at,
     )
-    if later:
-        job = replace(job, due_at=due_at(job))
-    return table.add(job)
+    return replace(job, due_at=due_at(job)) if later else job

@@ -61,6 +61,7 @@ def claim(table: Table, wants: Sequence[Want], node: Node, times: Times) -> Clai
     """Start jobs for those who want them; as many as are ready and may start."""
     isolation, free = _quarantine(table, node)
     taken: list[tuple[Job, ...]] = []
+    again: list[Micros] = []
     for want in wants:
         if not free:
             taken.append(())
@@ -72,22 +73,34 @@ def claim(table: Table, wants: Sequence[Want], node: Node, times: Times) -> Clai
             jobs = _start(table, _pick(table, want, times), want, times)
             node = replace(node, running=node.running + len(jobs))
             taken.append(jobs)
+            if len(jobs) < len(want.workers):
+                again += _again(table, want, times)
         else:
             taken.append(())
-    return Claims(tuple(taken), isolation, _again_at(table, wants, times))
+    return Claims(tuple(taken), isolation, min(again, default=None))
 
 
-def _again_at(table: Table, wants: Sequence[Want], times: Times) -> Micros | None:
-    """When to look again although nothing happens: a queue with jobs is at its rate."""
+def _again(table: Table, want: Want, times: Times) -> list[Micros]:
+    """When to look again although nothing happens: when the queues with jobs that are at their rate may go on."""
     moments: list[Micros] = []
-    for want in wants:
-        for name in _queues(table, want):
-            queue = table.queue(name)
-            if queue is not None and queue.caps.rate is not None and table.count(name, Status.QUEUED):
-                at = caps.reopens(table.window(name, None), queue.caps.rate)
-                if at > times.now:
-                    moments.append(at)
-    return min(moments, default=None)
+    for name in _queues(table, want):
+        queue = table.queue(name)
+        if queue is not None and queue.caps.rate is not None and table.count(name, Status.QUEUED):
+            moments.append(caps.reopens(table.window(name, None), queue.caps.rate, times.now))
+    return [moment for moment in moments if moment > times.now]
+
+
+def unbind(table: Table) -> None:
+    """The clock was set back: moments at which more may start are now too far off, so claims find them anew."""
+    for name in table.configured():
+        queue = table.queue(name)
+        if queue is not None and (queue.caps.rate is not None or queue.group.rate is not None):
+            table.open_all(name)
+
+
+def freed(table: Table, times: Times) -> bool:
+    """Whether more may start in queues with caps than before the batch, so that takers should ask again."""
+    return any(table.count(name, Status.QUEUED) and room(table, name, times) != 0 for name in table.changes.freed)
 
 
 def room(table: Table, name: str, times: Times) -> int | None:
@@ -112,8 +125,7 @@ def group_room(table: Table, name: str, group: str | None, times: Times) -> int 
         return None
     rooms: list[int] = []
     if queue.group.concurrency is not None:
-        running = sum(lane.running for lane in table.group_lanes(name, group))
-        rooms.append(max(0, queue.group.concurrency - running))
+        rooms.append(max(0, queue.group.concurrency - table.group_running(name, group)))
     if queue.group.rate is not None:
         rooms.append(caps.room(table.window(name, group), queue.group.rate, times.now))
     return min(rooms, default=None)
@@ -138,20 +150,30 @@ def _suspect(table: Table, want: Want, node: Node, times: Times) -> tuple[Isolat
     """Start a suspect alone, if one waits and nothing runs. The bool: whether others may be claimed."""
     isolation = node.isolation
     for queue in _queues(table, want):
-        lanes = table.ready(queue, 1, suspect=True)
-        if not lanes or room(table, queue, times) == 0 or group_room(table, queue, lanes[0].key.group, times) == 0:
+        lane = _suspects(table, queue, times)
+        if lane is None:
             continue
         if node.running:
             if isolation.rested(node.monotonic):
                 isolation = isolation.hold(node.monotonic)
             return isolation, None, not isolation.holding(node.monotonic)
-        lane = lanes[0]
         job = table.heads(lane.key, 1)[0]
         table.serve(lane.key, lane.turn, lane.turn + table.step(lane.key))
         job = lifecycle.start(table, job, want.workers[0], times, alone=True)
         _count_starts(table, [job], times)
         return isolation.start(job.id, job.epoch, node.monotonic), job, False
     return isolation, None, True
+
+
+def _suspects(table: Table, queue: str, times: Times) -> Lane | None:
+    """The first lane of suspects of which one may start."""
+    while lanes := table.ready(queue, 1, suspect=True):
+        if room(table, queue, times) == 0:
+            return None
+        if group_room(table, queue, lanes[0].key.group, times) != 0:
+            return lanes[0]
+        _close(table, lanes[0].key, times)
+    return None
 
 
 def _queues(table: Table, want: Want) -> Sequence[str]:
@@ -192,7 +214,7 @@ def _count_starts(table: Table, jobs: Sequence[Job], times: Times) -> None:
             for group, starts in Counter(job.group for job in of_queue if job.group is not None).items():
                 window = caps.count(table.window(name, group), queue.group.rate, times.now, starts)
                 table.count_starts(name, group, window)
-                table.regroup(queue, group)
+                table.regroup(queue, group, times.now)
 
 
 def _by_queue(jobs: Sequence[Job]) -> dict[str, list[Job]]:
@@ -222,9 +244,10 @@ def _of_queue(table: Table, queue: str, count: int, times: Times) -> Sequence[Pi
         if not count:
             return ()
     lanes = table.ready(queue, count)
-    if len(lanes) == 1 and lanes[0].key.group is None:
+    if len(lanes) == 1 and (lanes[0].key.group is None or not _caps_groups(table, queue)):
         lane = lanes[0]
-        return [Pick(job, lane.key, lane.turn + step) for step, job in enumerate(table.heads(lane.key, count))]
+        step = table.step(lane.key)
+        return [Pick(job, lane.key, lane.turn + step * n) for n, job in enumerate(table.heads(lane.key, count))]
     order = turns(table, lanes, count, times)
     asked = count
     while len(order) < count and len(lanes) == asked:  # groups at their caps were passed over: look further
@@ -236,25 +259,31 @@ def _of_queue(table: Table, queue: str, count: int, times: Times) -> Sequence[Pi
     return [Pick(job, key, turn) for key, turn in order if (job := next(heads[key], None)) is not None]
 
 
-def _close(table: Table, lane: LaneKey) -> None:
+def _caps_groups(table: Table, queue: str) -> bool:
+    settings = table.queue(queue)
+    return settings is not None and bool(settings.group)
+
+
+def _close(table: Table, lane: LaneKey, times: Times) -> None:
+    """The group of the lane is at a cap: it leaves the ready index."""
     queue = table.queue(lane.queue)
     if queue is not None and lane.group is not None:
-        table.regroup(queue, lane.group)
+        table.regroup(queue, lane.group, times.now)
 
 
-def turns(table: Table, lanes: Sequence[Lane], count: int, times: Times) -> list[tuple[LaneKey, float]]:
-    """Whose turn it is, `count` times: the lane, and its turn then. A group at a cap of its own is passed over."""
+def turns(table: Table, lanes: Sequence[Lane], count: int, times: Times | None) -> list[tuple[LaneKey, float]]:
+    """Whose turn it is, `count` times: the lane and its turn. A group at a cap is passed over, if the time is told."""
     order: list[tuple[LaneKey, float]] = []
     rooms: dict[str | None, int | None] = {}
-    heap = [(-lane.key.priority, lane.turn, index, lane.queued) for index, lane in enumerate(lanes)]
+    heap = [(-lane.key.priority, lane.turn, lane.key.group or "", n, lane.queued) for n, lane in enumerate(lanes)]
     heapq.heapify(heap)
     while heap and len(order) < count:
-        priority, turn, index, left = heap[0]
+        priority, turn, group, index, left = heap[0]
         key = lanes[index].key
         if key.group not in rooms:
-            rooms[key.group] = group_room(table, key.queue, key.group, times)
-            if rooms[key.group] == 0:  # its cap was lowered since
-                _close(table, key)
+            rooms[key.group] = None if times is None else group_room(table, key.queue, key.group, times)
+            if times is not None and rooms[key.group] == 0:  # it has reached its rate, or its cap was lowered
+                _close(table, key, times)
         room_left = rooms[key.group]
         if room_left == 0:
             heapq.heappop(heap)
@@ -263,7 +292,7 @@ def turns(table: Table, lanes: Sequence[Lane], count: int, times: Times) -> list
             rooms[key.group] = room_left - 1
         order.append((key, turn))
         if left > 1:
-            heapq.heapreplace(heap, (priority, turn + table.step(key), index, left - 1))
+            heapq.heapreplace(heap, (priority, turn + table.step(key), group, index, left - 1))
         else:
             heapq.heappop(heap)
     return order

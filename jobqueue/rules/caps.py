@@ -7,6 +7,8 @@ within a fiftieth. (A token bucket as long as the limit would let twice the limi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jobqueue.clock import Micros, micros
 from jobqueue.job import NEVER, OPEN
 from jobqueue.queue import Caps, Rate, Window
@@ -17,8 +19,8 @@ SLOTS = 50
 def count(window: Window | None, rate: Rate, now: Micros, starts: int) -> Window:
     """The window with so many starts more, and without what counts no longer."""
     per, width = _sizes(rate)
+    kept = dict(_counted(window, per, width, now))
     slot = now - now % width
-    kept = {at: n for at, n in (window.slots if window else ()) if _counts(at, per, width, now)}
     kept[slot] = kept.get(slot, 0) + starts
     return Window(tuple(sorted(kept.items())), max(kept) + width + per)
 
@@ -26,26 +28,30 @@ def count(window: Window | None, rate: Rate, now: Micros, starts: int) -> Window
 def room(window: Window | None, rate: Rate, now: Micros) -> int:
     """How many may start now."""
     per, width = _sizes(rate)
-    slots = window.slots if window else ()
-    return max(0, rate.limit - sum(n for at, n in slots if _counts(at, per, width, now)))
+    return max(0, rate.limit - sum(n for _, n in _counted(window, per, width, now)))
 
 
-def reopens(window: Window | None, rate: Rate) -> Micros:
-    """When one may start, as far as what has started is concerned: OPEN, or a moment that may have passed."""
+def reopens(window: Window | None, rate: Rate, now: Micros) -> Micros:
+    """When one may start, as far as what has started is concerned: OPEN = at once."""
     per, width = _sizes(rate)
     left = rate.limit
-    for at, n in reversed(window.slots if window else ()):
+    for at, n in reversed(_counted(window, per, width, now)):
         left -= n
         if left <= 0:
             return at + width + per
     return OPEN
 
 
-def opens_at(caps: Caps, running: int, window: Window | None) -> Micros:
+def opens_at(caps: Caps, running: int, window: Window | None, now: Micros) -> Micros:
     """When the next job of a group may start: OPEN, a moment, or NEVER before one of its jobs has ended."""
-    if caps.concurrency is not None and running >= caps.concurrency:
+    if full(caps, running):
         return NEVER
-    return OPEN if caps.rate is None else reopens(window, caps.rate)
+    return OPEN if caps.rate is None else reopens(window, caps.rate, now)
+
+
+def full(caps: Caps, running: int) -> bool:
+    """Whether as many run as may."""
+    return caps.concurrency is not None and running >= caps.concurrency
 
 
 def _sizes(rate: Rate) -> tuple[Micros, Micros]:
@@ -53,6 +59,8 @@ def _sizes(rate: Rate) -> tuple[Micros, Micros]:
     return per, max(1, per // SLOTS)
 
 
-def _counts(at: Micros, per: Micros, width: Micros, now: Micros) -> bool:
-    """Whether the starts of a slot still count; a slot ahead of us is from before the clock was set back."""
-    return now - per - width < at <= now
+def _counted(window: Window | None, per: Micros, width: Micros, now: Micros) -> Sequence[tuple[int, int]]:
+    """The slots that still count. One that is further ahead than a window is from before the clock was set back."""
+    if window is None:
+        return ()
+    return [(at, n) for at, n in window.slots if now - per - width < at <= now + per]

@@ -12,10 +12,18 @@ started alone, and waiting for that costs the rest at most one hold in `REST_SEC
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 ALONE_SECONDS = 30.0
 HOLD_SECONDS = 30.0
 REST_SECONDS = 300.0
+
+
+class Quarantine(NamedTuple):
+    """The quarantine at one moment. alone: the suspect that runs with nothing beside it; holding: one waits to."""
+
+    alone: str | None = None
+    holding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,11 @@ class Isolation:
     alone: tuple[str, int] | None = None
     alone_until: float = 0.0
     hold_until: float = 0.0
+
+    def quarantine(self, monotonic: float) -> Quarantine:
+        """As others may know it."""
+        alone = self.alone[0] if self.alone is not None and monotonic < self.alone_until else None
+        return Quarantine(alone, self.holding(monotonic))
 
     def holding(self, monotonic: float) -> bool:
         """Whether the node holds its claims back for a suspect."""

@@ -16,6 +16,7 @@ from jobqueue.clock import SECOND, Micros, micros
 from jobqueue.errors import BadState, LeaseLost
 from jobqueue.job import AttemptRecord, Ending, Error, Job, Line, LogLine, Outcome, Progress, Reason, Status
 from jobqueue.rules import retry as retry_rule
+from jobqueue.rules import uniqueness
 from jobqueue.rules.table import Table
 
 replace = msgspec.structs.replace
@@ -166,7 +167,7 @@ def _after(job: Job, ending: Ending, outcome: Outcome, times: Times) -> Job:
     job = replace(job, crashes=0, result=outcome.result, error=outcome.error)
     match ending:
         case Ending.CANCELLED:
-            return ended(job, Status.CANCELLED, Reason.CANCELLED, times)
+            return ended(job, Status.CANCELLED, job.reason or Reason.CANCELLED, times)
         case Ending.ERROR | Ending.TIMEOUT:
             return _failed(job, outcome, times)
         case _:
@@ -197,8 +198,11 @@ def recover(table: Table, job: Job, times: Times) -> Job:
     return settle(table, Outcome(job.id, job.epoch, Ending.CRASHED, error=died), times)
 
 
-def cancel(table: Table, id: str, times: Times) -> Job:
-    """Cancel a job; one that runs is only asked to (the answer's status is still RUNNING). Raises BadState."""
+def cancel(table: Table, id: str, times: Times, reason: Reason = Reason.CANCELLED) -> Job:
+    """Cancel a job; one that runs is only asked to (the answer's status is still RUNNING). Raises BadState.
+
+    A running job keeps a reason other than the usual one until it has ended.
+    """
     job = table.job(id)
     match job.status:
         case Status.CANCELLED:
@@ -209,8 +213,8 @@ def cancel(table: Table, id: str, times: Times) -> Job:
             return job
     asked = replace(job, cancel_requested_at=times.now)
     if job.status is Status.RUNNING:
-        return table.put(job, asked)
-    return table.put(job, ended(asked, Status.CANCELLED, Reason.CANCELLED, times))
+        return table.put(job, asked if reason is Reason.CANCELLED else replace(asked, reason=reason))
+    return table.put(job, ended(asked, Status.CANCELLED, reason, times))
 
 
 def retry(table: Table, id: str) -> Job:
@@ -218,6 +222,7 @@ def retry(table: Table, id: str) -> Job:
     job = table.job(id)
     if job.status not in (Status.FAILED, Status.CANCELLED):
         raise BadState(f"job {id} is {job.status.name}: only a FAILED or CANCELLED job can be retried")
+    uniqueness.check_retry(table, job)
     fresh = replace(
         job,
         reason=None,

@@ -28,9 +28,9 @@ import msgspec
 from cronsim import CronSim, CronSimError
 
 from jobqueue.clock import SECOND, Micros, micros
+from jobqueue.schedule import LONGEST_EVERY
 
 LONGEST_CRON = 200  # characters
-LONGEST_EVERY = 31_536_000  # seconds: a year
 ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",

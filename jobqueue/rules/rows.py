@@ -8,7 +8,7 @@ from typing import Protocol
 from jobqueue.clock import Micros
 from jobqueue.job import Job, Lane, LaneKey
 from jobqueue.queue import Queue, Window
-from jobqueue.rules.changes import KeyRecord
+from jobqueue.rules.changes import End, KeyRecord
 from jobqueue.schedule import Schedule
 
 
@@ -33,6 +33,9 @@ class Rows(Protocol):
     def ready(self, queue: str, count: int, *, suspect: bool) -> Sequence[Lane]:
         """The first `count` open lanes with queued jobs: highest priority first, then smallest turn, then by group."""
 
+    def lanes(self, queue: str) -> int:
+        """How many lanes the queue has."""
+
     def lanes_of(self, queue: str, group: str) -> Sequence[Lane]:
         """All lanes of a group."""
 
@@ -55,13 +58,19 @@ class Rows(Protocol):
         """How many jobs of the queue have each status, in the order of `Status`."""
 
     def ended(self) -> int:
-        """How many jobs of all queues have ended and are still held."""
+        """How many jobs of all queues have ended and are still held, without those that are spared."""
 
     def due(self, now: Micros, count: int) -> Sequence[Job]:
-        """Up to `count` jobs whose `due_at` has come: those that have not ended first, then the longest ended."""
+        """Up to `count` jobs whose `due_at` has come: those that have not ended first, then the longest ended.
+
+        A spared job is due when `due_at - SPARED` has come.
+        """
 
     def surplus(self, keep: int, count: int) -> Sequence[Job]:
-        """Up to `count` of the ended jobs beyond the newest `keep`, those first whose retention ends first."""
+        """Up to `count` of the ended jobs beyond the newest `keep`, those first whose retention ends first.
+
+        Those that are spared do not count.
+        """
 
     def stale_keys(self, now: Micros, count: int) -> Sequence[KeyRecord]:
         """Up to `count` idempotency keys past their time."""
@@ -72,23 +81,29 @@ class Rows(Protocol):
     def holder(self, queue: str, key: str) -> str | None:
         """The id of the job that holds the unique key."""
 
-    def links(self) -> int:
-        """How many dependencies are kept; none costs nothing."""
+    def links(self) -> bool:
+        """Whether any job that has not ended depends on another, or some end is still to be told."""
 
-    def children(self, parent: int, count: int) -> Sequence[Job]:
-        """Up to `count` jobs that still wait for the parent (a seq), in order of seq."""
+    def children(self, end: End, count: int) -> Sequence[tuple[int, str]]:
+        """Up to `count` jobs, by seq and id, that still wait for the parent and came before its end; by seq."""
 
     def dependents(self, parent: int) -> int:
-        """How many jobs that have not ended depend on the parent, waiting for it or not."""
+        """How many jobs that have not ended depend on the parent (a seq), waiting for it or not."""
 
     def unmet(self, child: int, count: int) -> Sequence[int]:
         """Up to `count` parents (seq) that the child still waits for."""
 
-    def resolving(self, count: int) -> Sequence[str]:
-        """Up to `count` ended parents, by id, whose children have yet to hear of it; the longest waiting first."""
+    def parents(self, child: Job, count: int) -> Sequence[tuple[int, str]]:
+        """The same, by seq and id."""
+
+    def resolving(self, count: int) -> Sequence[End]:
+        """Up to `count` ends of which some child has yet to hear; the longest waiting first."""
 
     def queue(self, name: str) -> Queue | None:
         """The queue's settings, if it has any."""
+
+    def configured(self) -> Sequence[str]:
+        """The queues that have settings."""
 
     def names(self) -> int:
         """How many queues are known, by their settings or their jobs."""
@@ -102,8 +117,11 @@ class Rows(Protocol):
     def redating(self) -> Mapping[str, int]:
         """Queues whose retention changed, with the seq up to which their ended jobs have been looked at."""
 
-    def ended_of(self, queue: str, after: int, count: int) -> Sequence[Job]:
-        """Up to `count` ended jobs of the queue whose seq is greater than `after`, in order of seq."""
+    def ended_of(self, queue: str, after: int, count: int) -> tuple[Sequence[Job], int | None]:
+        """Up to `count` ended jobs of the queue whose seq is greater than `after`, in order of seq.
+
+        And the seq up to which was looked, since no more than `MOST_LOOKED` rows are; None = there are no more.
+        """
 
     def schedule(self, name: str) -> Schedule | None:
         """A schedule."""
@@ -111,11 +129,8 @@ class Rows(Protocol):
     def schedules(self) -> int:
         """How many there are."""
 
-    def firing(self, now: Micros, count: int) -> Sequence[Schedule]:
-        """Up to `count` schedules that are not paused and whose next fire time has come, the earliest first."""
-
-    def next_fire(self) -> Micros | None:
-        """The earliest fire time of those that are not paused."""
+    def fires(self, count: int) -> Sequence[tuple[Micros, str]]:
+        """The first `count` fire times of schedules that are not paused, with their names: one of each, the next."""
 
     def last_seq(self) -> int:
         """The greatest seq or place ever given."""

@@ -21,7 +21,7 @@ Redis does them: job and heads = HGET and ZRANGE by place; ready = ZRANGE of the
 turn); due = ZRANGEBYSCORE; count = HINCRBY in the script; key = GET with PX; orphans = by the node's lease instead of
 boot_id.
 
-Reads that decide nothing (`get`, `page`, `attempts`, `lines`) see all that was answered before they began.
+Reads that decide nothing (`get`, `page`, `matching`, `attempts`, `lines`) see all that was answered before they began.
 
 Errors: StorageFull (nothing changed; may heal), StoreUnavailable (unknown whether it changed), StoreFailed (the engine
 can no longer be trusted), RowRefused (the batch holds a row that the engine cannot store; nothing changed).
@@ -35,8 +35,11 @@ from typing import Any, Protocol, Self, TypeVar
 
 from jobqueue.clock import Micros
 from jobqueue.errors import StoreUnavailable
-from jobqueue.job import AttemptRecord, Job, LaneKey, Line, Status
+from jobqueue.job import AttemptRecord, Job, Json, LaneKey, Line, Status
+from jobqueue.queue import Known
 from jobqueue.rules.table import Table
+from jobqueue.schedule import Schedule
+from jobqueue.stores.paths import Way, paths
 
 T = TypeVar("T")
 
@@ -53,11 +56,13 @@ class RowRefused(Exception):
 class Needs:
     """What a batch will read.
 
-    jobs: ids; with a job come the holder of its unique key, its children and what they wait for. keys: (scope, key) of
-    idempotency. uniques: (queue, key). schedules: names, "*" = those that fire. lanes: where jobs will be put. claims:
-    how many jobs of each queue ("*" = any). most_due: up to how many due jobs, surplus jobs and stale keys. orphans_of:
-    the boot id whose own attempts are not orphans. The settings of all queues, what counts against their rates, and the
-    lanes of a job's group are always there.
+    jobs: ids; with a job come the holder of its unique key, its children, and what it and they wait for. keys: (scope,
+    key) of idempotency. uniques: (queue, key). schedules: names, "*" = those that fire; with one come the job that it
+    made last and the holder of its unique key. lanes: where jobs will be put. claims: how many jobs of each queue ("*"
+    = any). lines: queues of which the order of service is asked for, 1,000 lanes each. most_due: up to how many due
+    jobs, surplus jobs and stale keys. orphans_of: the boot id whose own attempts are not orphans. The settings of all
+    queues, what counts against their rates, and the lanes of a job's group are always there, as is the lane that a job
+    moves to, and that of a schedule's job.
     """
 
     jobs: set[str] = field(default_factory=set)
@@ -68,11 +73,15 @@ class Needs:
     claims: dict[str, int] = field(default_factory=dict)
     most_due: int = 0
     orphans_of: str | None = None
+    lines: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs a page shows; None = any. Times are inclusive below, exclusive above."""
+    """Which jobs a page shows; None = any. Times are inclusive below, exclusive above.
+
+    payload: (way, value), all of which the payload must hold (`paths.py`).
+    """
 
     status: frozenset[Status] | None = None
     queue: str | None = None
@@ -81,6 +90,7 @@ class Filter:
     group: str | None = None
     created_after: Micros | None = None
     created_before: Micros | None = None
+    payload: tuple[tuple[Way, Json], ...] = ()
 
     def matches(self, job: Job) -> bool:
         """Whether the page shows the job."""
@@ -92,6 +102,7 @@ class Filter:
             and (self.tag is None or self.tag in job.options.tags)
             and (self.created_after is None or job.created_at >= self.created_after)
             and (self.created_before is None or job.created_at < self.created_before)
+            and (not self.payload or paths(self.payload).match(job.payload))
         )
 
 
@@ -100,6 +111,14 @@ class Page:
     """Jobs newest first; `before` is the seq to go on from, None at the end."""
 
     jobs: tuple[Job, ...]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The same jobs by their ids alone."""
+
+    ids: tuple[str, ...]
     before: int | None
 
 
@@ -130,11 +149,22 @@ class Store(Protocol):
     async def next_due(self) -> Micros | None:
         """The first moment at which time changes anything, or None."""
 
+    async def latest(self) -> Micros | None:
+        """How far time has come, by what jobs, attempts and removals tell. May look at every job: for a boot."""
+
     async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | Removed | None]:
         """Jobs by id, in order; with `whole` they have their result, error and progress, too."""
 
-    async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
-        """Up to `limit` jobs with seq < `before`, newest first."""
+    async def page(self, wanted: Filter, before: int | None, limit: int, *, wide: bool = True) -> Page:
+        """Up to `limit` jobs with seq < `before`, newest first, as of one moment.
+
+        A page may be short, even empty, before the end: no more than `MOST_LOOKED` payloads are looked into, and an
+        engine bounds what else it looks at; nor does it go on beyond `MOST_PAGE_BYTES` of text. Unless `wide`, the
+        payloads read null, and results and tracebacks None.
+        """
+
+    async def matching(self, wanted: Filter, before: int | None, limit: int) -> Matches:
+        """The ids of the jobs that `page` would show, whatever their size."""
 
     async def attempts(self, seq: int) -> Sequence[AttemptRecord]:
         """The attempts of a job that have ended, newest first, at most 100."""
@@ -145,6 +175,21 @@ class Store(Protocol):
     async def counts(self) -> Mapping[str, Sequence[int]]:
         """For each queue the number of jobs by status."""
 
+    async def queues(self, name: str | None = None) -> Sequence[Known]:
+        """All queues that are known, by their settings or their jobs, by name; or the one of that name.
+
+        Of a queue with more than `MOST_HEADS` lanes only so many are asked who waits there.
+        """
+
+    async def schedule(self, name: str) -> Schedule | None:
+        """A schedule."""
+
+    async def schedules(self, after: str, most: int) -> tuple[Sequence[Schedule], bool]:
+        """Up to `most` schedules from after the name `after`, by name, and whether more follow.
+
+        Fewer, but one, if they are large.
+        """
+
 
 class Removed:
     """Stands for a job that existed and was removed."""
@@ -153,7 +198,11 @@ class Removed:
 REMOVED = Removed()
 MOST_ATTEMPTS = 100
 MOST_LINES = 1_000
+MOST_SCHEDULE_BYTES = 16 << 20  # of text in one answer
 MOST_TOMBSTONES = 100_000
-TOMBSTONE_SECONDS = 7 * 86_400
+MOST_HEADS = 10_000  # lanes
+MOST_LOOKED = 10_000  # rows, in search of those of one queue, or with some payload
+MOST_PAGE_BYTES = 8 << 20
+TOMBSTONE_SECONDS = 7 * 86_400  # afterwards nothing tells a removed job from one that never was
 
 Decide = Callable[[Table], Any]

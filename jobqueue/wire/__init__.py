@@ -1,9 +1,16 @@
 """A job as JSON, both ways. Shared by `api/` and clients.
 
+amendments  what a change of a job may say
+queues      how a queue is shown, and what a change of its settings may say
+schedules   what a schedule may say, and how it is shown
 submission  what a submission may say, and where it is at fault
 shown       how a job is shown
+ties        what both say of its unique key and of those it waits for
 """
 
+from jobqueue.wire.amendments import amendment
+from jobqueue.wire.queues import queue_change, queue_fields
+from jobqueue.wire.schedules import schedule, schedule_fields
 from jobqueue.wire.shown import FIELDS, attempt, chosen, encode, fields, job_json, line
 from jobqueue.wire.submission import (
     LONGEST_SECONDS,
@@ -14,6 +21,7 @@ from jobqueue.wire.submission import (
     Moment,
     Submission,
     Trace,
+    convert,
     draft,
     draft_line,
     moment,
@@ -30,8 +38,10 @@ __all__ = [
     "Moment",
     "Submission",
     "Trace",
+    "amendment",
     "attempt",
     "chosen",
+    "convert",
     "draft",
     "draft_line",
     "encode",
@@ -40,4 +50,8 @@ __all__ = [
     "line",
     "moment",
     "no_fields",
+    "queue_change",
+    "queue_fields",
+    "schedule",
+    "schedule_fields",
 ]

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from jobqueue.clock import Micros, iso
 from jobqueue.job import DEFAULT_OPTIONS, AttemptRecord, Error, Job, Line, Progress, Retry, Status
+from jobqueue.wire import ties
 
 _encode = msgspec.json.encode
 FIELDS = (
@@ -41,7 +42,7 @@ def fields(job: Job) -> dict[str, Any]:
         "kind": job.kind,
         "payload": _raw(job.payload),
         "status": STATUS_NAMES[job.status],
-        "reason": job.reason,
+        "reason": job.reason if job.status.ended else None,
         "priority": job.priority,
         "group": job.group,
         "tags": options.tags,
@@ -49,16 +50,16 @@ def fields(job: Job) -> dict[str, Any]:
         "max_attempts": options.max_attempts,
         "crashes": job.crashes,
         "epoch": job.epoch,
-        "retry": DEFAULT_RETRY if options.retry is DEFAULT_OPTIONS.retry else _retry(options.retry),
-        "timeout": _number(options.timeout),
+        "retry": DEFAULT_RETRY if options.retry is DEFAULT_OPTIONS.retry else retry_fields(options.retry),
+        "timeout": number(options.timeout),
         "run_at": _iso(options.run_at),
         "expires_at": _iso(options.expires_at),
-        "depends_on": (),
-        "on_dependency_failure": "cancel",
-        "unique": None,
+        "depends_on": options.depends_on,
+        "on_dependency_failure": options.on_dependency_failure,
+        "unique": ties.shown(options.unique),
         "result": _raw(job.result),
         "error": None if job.error is None else _error(job.error),
-        "progress": None if job.progress is None else _progress(job.progress),
+        "progress": None if job.progress is None else progress_fields(job.progress),
         "created_at": iso(job.created_at),
         "started_at": _iso(job.started_at),
         "finished_at": _iso(job.finished_at),
@@ -109,31 +110,34 @@ def _iso(at: Micros | None) -> str | None:
     return None if at is None else iso(at)
 
 
-def _number(seconds: float) -> float:
+def number(seconds: float) -> float:
+    """A number of seconds, whole where it is."""
     return int(seconds) if seconds == int(seconds) else seconds
 
 
 @lru_cache(maxsize=256)
-def _retry(policy: Retry) -> dict[str, Any]:
+def retry_fields(policy: Retry) -> dict[str, Any]:
+    """A retry policy, with the fields that its kind has."""
     if policy.backoff == "list":
-        return {"backoff": "list", "delays": [_number(delay) for delay in policy.delays]}
-    shown: dict[str, Any] = {"backoff": policy.backoff, "initial": _number(policy.initial)}
+        return {"backoff": "list", "delays": [number(delay) for delay in policy.delays]}
+    shown: dict[str, Any] = {"backoff": policy.backoff, "initial": number(policy.initial)}
     if policy.backoff == "exponential":
-        shown["factor"] = _number(policy.factor)
-    return shown | {"max": _number(policy.max), "jitter": policy.jitter}
+        shown["factor"] = number(policy.factor)
+    return shown | {"max": number(policy.max), "jitter": policy.jitter}
 
 
 def _error(error: Error) -> dict[str, Any]:
     return {"type": error.type, "message": error.message, "traceback": error.traceback}
 
 
-def _progress(progress: Progress) -> dict[str, Any]:
+def progress_fields(progress: Progress) -> dict[str, Any]:
+    """A report of progress, ready to be encoded."""
     percent = progress.percent
     return {
-        "percent": None if percent is None else _number(percent),
+        "percent": None if percent is None else number(percent),
         "message": progress.message,
         "data": _raw(progress.data),
     }
 
 
-DEFAULT_RETRY = _retry(DEFAULT_OPTIONS.retry)
+DEFAULT_RETRY = retry_fields(DEFAULT_OPTIONS.retry)

@@ -16,7 +16,8 @@ from msgspec import UNSET, Meta, UnsetType
 from jobqueue import strictjson
 from jobqueue.clock import SECOND, Micros, from_datetime
 from jobqueue.errors import Fault, Invalid, InvalidText, JobQueueError, OutOfRange
-from jobqueue.job import DEFAULT_OPTIONS, Draft, Options, Retry
+from jobqueue.job import DEFAULT_OPTIONS, NOTHING_SAID, Draft, Options, Retry
+from jobqueue.wire.ties import OnFailure, Parents, UniqueBody, parents_of, unique_of
 
 NAME = r"^[A-Za-z0-9._:-]{1,64}(?!\n)$"  # `$` alone lets a line feed follow
 EARLIEST: Micros = 946_684_800 * SECOND  # 2000-01-01
@@ -24,7 +25,7 @@ LONGEST_SECONDS = 3_653 * 86_400  # ten years
 
 UNKNOWN_MOST = 100  # fields that are not known and pointed at
 
-S = TypeVar("S", bound="Submission")
+S = TypeVar("S", bound=msgspec.Struct)
 
 Name = Annotated[str, Meta(pattern=NAME)]
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -57,6 +58,9 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
     run_at: Moment | None = None
     delay: Seconds | None = None
     expires_at: Moment | None = None
+    unique: UniqueBody | None = None
+    depends_on: Parents = ()
+    on_dependency_failure: OnFailure = "cancel"
 
 
 class SubmissionLine(Submission):
@@ -88,22 +92,23 @@ NO_TRACE = Trace()
 
 def draft(said: Any, now: Micros, defaults: Mapping[str, Defaults], trace: Trace = NO_TRACE) -> Draft:
     """The draft that a JSON value asks for. Raises Invalid, OutOfRange, InvalidText, with pointers into the value."""
-    return _draft(_convert(said, Submission), now, defaults, trace)
+    return _draft(convert(said, Submission), now, defaults, trace)
 
 
 def draft_line(said: Any, now: Micros, defaults: Mapping[str, Defaults], trace: Trace) -> tuple[Draft, str | None]:
     """The same for a line of NDJSON, and its idempotency key."""
-    line = _convert(said, SubmissionLine)
+    line = convert(said, SubmissionLine)
     return _draft(line, now, defaults, trace), line.idempotency_key
 
 
-def _convert(said: Any, form: type[S]) -> S:
+def convert(said: Any, form: type[S]) -> S:
+    """A JSON value as what a body takes. Raises Invalid, OutOfRange, InvalidText, with pointers into the value."""
     if not isinstance(said, dict):
-        raise Invalid("a job is a JSON object", faults=(Fault("", f"expected an object, got {_json_type(said)}"),))
+        raise Invalid("a JSON object is needed", faults=(Fault("", f"expected an object, got {_json_type(said)}"),))
     try:
         return msgspec.convert(said, form)
     except msgspec.ValidationError as error:
-        raise _unknown_fields(said, form) or _translate(str(error), said) from None
+        raise _unknown_fields(said, form) or translate(str(error), said) from None
 
 
 def _draft(said: Submission, now: Micros, defaults: Mapping[str, Defaults], trace: Trace) -> Draft:
@@ -118,9 +123,13 @@ def _draft(said: Submission, now: Micros, defaults: Mapping[str, Defaults], trac
         and run_at is None
         and expires_at is None
         and trace is NO_TRACE
+        and said.unique is None
+        and not said.depends_on
+        and said.on_dependency_failure == "cancel"
     ):
-        options = DEFAULT_OPTIONS
+        options, unsaid = DEFAULT_OPTIONS, NOTHING_SAID
     else:
+        unsaid = _unsaid(said, known)
         options = Options(
             tags=said.tags,
             max_attempts=_first(said.max_attempts, known and known.max_attempts, DEFAULT_OPTIONS.max_attempts),
@@ -130,8 +139,19 @@ def _draft(said: Submission, now: Micros, defaults: Mapping[str, Defaults], trac
             expires_at=expires_at,
             trace_parent=trace.parent,
             trace_state=trace.state,
+            unique=unique_of(said.unique),
+            depends_on=parents_of(said.depends_on),
+            on_dependency_failure=said.on_dependency_failure,
         )
-    return Draft(said.kind, said.queue, said.priority, said.group, strictjson.dumps(said.payload), options, said.delay)
+    payload = strictjson.dumps(said.payload)
+    return Draft(said.kind, said.queue, said.priority, said.group, payload, options, said.delay, unsaid)
+
+
+def _unsaid(said: Submission, known: Defaults | None) -> frozenset[str]:
+    """What neither the submission nor the handler names, so that the queue may."""
+    return frozenset(
+        name for name in NOTHING_SAID if getattr(said, name) is UNSET and getattr(known, name, None) is None
+    )
 
 
 def _first(said: Any, registered: Any, default: Any) -> Any:
@@ -173,7 +193,7 @@ _MISSING = re.compile(r"missing required field `(.*)`")
 _PATH = re.compile(r" - at `(\$.*)`$", re.DOTALL)
 
 
-def _translate(message: str, said: Any) -> JobQueueError:
+def translate(message: str, said: Any) -> JobQueueError:
     """What msgspec found, as an error with a pointer (RFC 6901)."""
     path = _PATH.search(message)
     detail = message[: path.start()] if path else message
@@ -199,9 +219,9 @@ def _pointer(path: str) -> str:
 def _unknown_fields(said: dict[str, Any], form: type[msgspec.Struct]) -> Invalid | None:
     """An error that points at each field which is none, if there are any."""
     ways: list[tuple[str, ...]] = [(name,) for name in said if name not in form.__struct_fields__]
-    retry = said.get("retry")
-    if isinstance(retry, dict):
-        ways += [("retry", name) for name in retry if name not in RetryBody.__struct_fields__]
+    for field, inner in (("retry", RetryBody), ("unique", UniqueBody)):
+        if isinstance(said.get(field), dict):
+            ways += [(field, name) for name in said[field] if name not in inner.__struct_encode_fields__]
     return no_fields(ways[:UNKNOWN_MOST]) if ways else None
 
 

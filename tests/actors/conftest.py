@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch, Dispatcher
+from jobqueue.actors.reader import Reader, Reads
 from jobqueue.actors.state_handle import State
 from jobqueue.actors.worker import Worker
 from jobqueue.config import Config
@@ -20,6 +22,7 @@ from jobqueue.server import assembled, running
 from jobqueue.signals import watching
 from tests.actors.engine import Engine, Outside, on_virtual_time
 from tests.actors.kit import GRACE, Faulty, Handler, Hire, NoProcesses, Plant, Tree, serving
+from tests.actors.stage import Play, Stage, staged
 
 HERE = Path(__file__).parent
 REAL_TIME = {"test_worker_process.py"}  # virtual time would not wait for a process
@@ -56,20 +59,26 @@ async def state(engine: Engine, outside: Outside, claimable: Nudge) -> AsyncIter
 
 
 @pytest.fixture
+async def reads(engine: Engine) -> AsyncIterator[Reads]:
+    async with running(Reader(engine)) as reads:
+        yield reads
+
+
+@pytest.fixture
 async def dispatch(state: State, claimable: Nudge) -> AsyncIterator[Dispatch]:
     async with running(Dispatcher(state, claimable)) as dispatch:
         yield dispatch
 
 
 @pytest.fixture
-async def hire(state: State, dispatch: Dispatch, outside: Outside, nursery: trio.Nursery) -> Hire:
+async def hire(state: State, reads: Reads, dispatch: Dispatch, outside: Outside, nursery: trio.Nursery) -> Hire:
     """Put a worker to work that knows one handler, of the kind `noop`, and those named."""
 
     def hire(handler: Handler, **more: Handler) -> Worker:
         handlers = Handlers()
         for kind, function in {"noop": handler, **more}.items():
             handlers.register(kind)(function)
-        worker = Worker("local-1", ("default",), dispatch, state, handlers, NoProcesses(), outside.world())
+        worker = Worker("local-1", ("default",), dispatch, state, reads, handlers, NoProcesses(), outside.world())
         nursery.start_soon(worker.run)
         return worker
 
@@ -112,3 +121,15 @@ def plant(engine: Engine, outside: Outside, handlers: Handlers) -> Plant:
                 yield Tree(config, server, stopping)
 
     return plant
+
+
+@pytest.fixture
+def play(outside: Outside) -> Play:
+    """Start a program whose clock is manual."""
+    return partial(staged, outside)
+
+
+@pytest.fixture
+async def stage(play: Play) -> AsyncIterator[Stage]:
+    async with play() as stage:
+        yield stage

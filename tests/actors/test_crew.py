@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch
+from jobqueue.actors.reader import Reads
 from jobqueue.actors.state_handle import State
 from jobqueue.crew import FAILURES_MOST, FAILURES_SECONDS, Crew
 from jobqueue.handlers import Context, Handlers
@@ -35,9 +36,9 @@ def handlers() -> Handlers:
 
 
 @pytest.fixture
-async def hire(state: State, dispatch: Dispatch, outside: Outside) -> Hire:
+async def hire(state: State, reads: Reads, dispatch: Dispatch, outside: Outside) -> Hire:
     def hire(size: int, handlers: Handlers) -> Crew:
-        return Crew(size, ("default",), dispatch, state, handlers, (), outside.world())
+        return Crew(size, ("default",), dispatch, state, reads, handlers, (), outside.world())
 
     return hire
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from jobqueue.actors.commands import TIMEOUT, Order
 from jobqueue.actors.memory import RATE_SECONDS, Attempts, Rate, Waiters
+from jobqueue.clock import SECOND
 from jobqueue.job import Job, Options, Status
 from jobqueue.mailbox import Orders, Pending, Reply, one_shot
 from tests.helpers import planted
@@ -70,7 +69,7 @@ async def test_timeouts_of_ended_attempts_are_forgotten() -> None:
     attempts = Attempts()
     for number in range(10_000):
         job = running(number + 1, timeout=86_400)
-        attempts.started(job, Orders(), float(number))
+        attempts.started(job, Orders(), number * SECOND)
         assert attempts.ended(job.id, None)
     assert len(attempts._timeouts) <= 64 + 4
     assert len(attempts) == 0
@@ -81,13 +80,13 @@ async def test_timeouts_of_running_attempts_are_kept() -> None:
     attempts = Attempts()
     orders: Orders[Order] = Orders()
     job = running(timeout=500)
-    attempts.started(job, orders, 0.0)
+    attempts.started(job, orders, 0)
     for number in range(1000):
         short = running(number + 1, timeout=1000)
-        attempts.started(short, Orders(), 0.0)
+        attempts.started(short, Orders(), 0)
         attempts.ended(short.id, None)
-    assert attempts.next_timeout() == 500
-    attempts.time_out(500)
+    assert attempts.next_timeout() == 500 * SECOND
+    attempts.time_out(500 * SECOND, 500.0)
     assert await orders.take() == Order(job.id, 1, TIMEOUT)
 
 
@@ -95,12 +94,28 @@ async def test_an_attempt_ends_with_its_epoch() -> None:
     """A change that leaves the attempt running does not end it; a new epoch, or another status, does."""
     attempts = Attempts()
     job = running()
-    attempts.started(job, Orders(), 0.0)
+    attempts.started(job, Orders(), 0)
     assert not attempts.ended(job.id, job)
     assert not attempts.ended("another", None)
     assert attempts.ended(job.id, planted(Status.RUNNING, id=job.id, epoch=2))
     assert not attempts.ended(job.id, None)
-    assert attempts.next_timeout() < math.inf  # of the ended one: it wakes the actor once, for nothing
+    assert attempts.next_timeout() is not None  # of the ended one: it wakes the actor once, for nothing
+    attempts.forget_timeouts()
+    assert attempts.next_timeout() is None
+
+
+async def test_who_is_at_work_here() -> None:
+    """Neither those who sleep, unless they were told to end, nor those on whom somebody else works."""
+    attempts = Attempts()
+    working, asleep, stopped = (running() for _ in range(3))
+    remote = planted(Status.RUNNING, boot_id=None)
+    for job in (working, asleep, stopped, remote):
+        attempts.started(job, Orders(), 0)
+    attempts.stop(stopped.id, TIMEOUT, 0.0)
+    assert attempts.awake({(asleep.id, 1), (stopped.id, 1)}) == [(working.id, 1), (stopped.id, 1)]
+    assert attempts.stirs == 4
+    attempts.ended(working.id, None)
+    assert attempts.stirs == 5
 
 
 # -- the rate

@@ -46,10 +46,10 @@ class Reading(Engine):
             raise OverflowError("inside")
         return await super().get(ids, whole=whole)
 
-    async def page(self, wanted: Filter, before: int | None, limit: int) -> contract.Page:
+    async def page(self, wanted: Filter, before: int | None, limit: int, *, wide: bool = True) -> contract.Page:
         """As the memory engine."""
         await self._read()
-        return await super().page(wanted, before, limit)
+        return await super().page(wanted, before, limit, wide=wide)
 
 
 @pytest.fixture

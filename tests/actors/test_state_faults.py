@@ -130,6 +130,22 @@ async def test_a_store_that_is_away_while_one_result_is_spoiled(
     assert engine.statuses() == [Status.DONE, Status.DONE]
 
 
+async def test_a_store_that_cannot_say_what_is_due_is_asked_now_and_then(engine: Engine, state: State) -> None:
+    """Once a second, however much is asked of it meanwhile; when it can again, what was due is done."""
+    await state.submit([draft(delay=1), draft(delay=30)])
+    engine.due_fault = raising(StoreUnavailable("cannot be read"))
+    await trio.sleep(1.5)
+    calls = engine.calls
+    for _ in range(10):
+        await add(state)
+    assert engine.calls - calls == 10
+    await trio.sleep(60)
+    assert 70 <= engine.calls - calls <= 2 * 62 + 10
+    engine.due_fault = lambda: None
+    await trio.sleep(1.1)
+    assert engine.statuses() == [Status.QUEUED] * 12
+
+
 async def test_a_commit_counts_even_if_the_look_after_it_fails(
     engine: Engine, state: State, nursery: trio.Nursery
 ) -> None:

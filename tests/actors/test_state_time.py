@@ -8,10 +8,9 @@ from collections import Counter
 import pytest
 import trio
 
-from jobqueue.actors.alarm import LOOK_SECONDS
 from jobqueue.actors.dispatcher import Dispatch
 from jobqueue.actors.state_handle import State
-from jobqueue.clock import SECOND
+from jobqueue.clock import LOOK_SECONDS, SECOND
 from jobqueue.errors import QueueFull
 from jobqueue.job import Ending, Outcome, Reason, Retry, Status
 from jobqueue.mailbox import Closed, Nudge

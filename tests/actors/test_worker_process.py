@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from jobqueue.actors.dispatcher import Dispatch
+from jobqueue.actors.reader import Reads
 from jobqueue.actors.state_handle import State
 from jobqueue.crew import Crew
 from jobqueue.job import Ending, Job, Status
@@ -24,10 +25,15 @@ SHORT_SECONDS = 10.0  # a bound for what takes milliseconds
 
 @pytest.fixture
 async def crew(
-    state: State, dispatch: Dispatch, outside: Outside, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    state: State,
+    reads: Reads,
+    dispatch: Dispatch,
+    outside: Outside,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Crew]:
     monkeypatch.chdir(Path(__file__).parents[2])  # where the child finds the registry
-    crew = Crew(1, ("default",), dispatch, state, handlers, (REGISTRY,), outside.world())
+    crew = Crew(1, ("default",), dispatch, state, reads, handlers, (REGISTRY,), outside.world())
     nursery.start_soon(crew.run)
     yield crew
     await dispatch.close()

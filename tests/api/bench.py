@@ -12,7 +12,7 @@ import trio
 import trio.testing
 import uuid_utils
 
-from jobqueue.clock import World, micros
+from jobqueue.clock import ManualClock, World, micros
 from jobqueue.config import Config
 from jobqueue.handlers import Context, Fatal, Handlers, RetryIn, builtins
 from jobqueue.job import Status
@@ -35,16 +35,18 @@ class Bench:
     started: trio.Event = field(default_factory=trio.Event)
     chance: float = 0.5
     seen: list[Any] = field(default_factory=list)
+    manual: ManualClock | None = None
 
     def world(self) -> World:
-        """Time that only moves by `advance`."""
+        """Time that only moves by `advance`; with a manual clock, job time moves only by that."""
         clock = trio.lowlevel.current_clock()
         return World(
-            now=lambda: EPOCH + micros(clock.current_time()),
+            now=self.manual.now if self.manual is not None else lambda: EPOCH + micros(clock.current_time()),
             monotonic=trio.current_time,
             chance=lambda: self.chance,
             new_id=lambda: str(uuid_utils.uuid7()),
             boot_id=str(uuid_utils.uuid7()),
+            manual=self.manual,
         )
 
     async def advance(self, seconds: float) -> None:
@@ -90,6 +92,8 @@ class Bench:
                 raise RetryIn(7)
             return ctx.attempt
 
+        handlers.register("loud")(loud)
+
         @handlers.register("leave")
         async def leave(ctx: Context, payload: Any) -> None:
             raise SystemExit(3)
@@ -103,6 +107,17 @@ class Bench:
             await self.gate.wait()
 
         return handlers
+
+
+async def loud(ctx: Context, payload: Any) -> Any:
+    """A handler that says as much as it is asked to, in every way."""
+    if "result" in payload:
+        return "x" * payload["result"]
+    for number in range(payload["lines"]):
+        await ctx.log(f"line {number}")
+    await ctx.log("x" * payload["long"])
+    await ctx.progress(1, "x" * payload["long"])
+    raise ValueError("x" * payload["long"])
 
 
 class Api:
@@ -202,9 +217,9 @@ class Api:
 @asynccontextmanager
 async def served(door: str = "front", *, store: type[MemoryStore] = MemoryStore, **settings: Any) -> AsyncIterator[Api]:
     """A server with one door open."""
-    bench = Bench()
-    world = bench.world()
     config = replace(CONFIG, **settings)
+    bench = Bench(manual=ManualClock(EPOCH) if config.clock == "manual" else None)
+    world = bench.world()
     kept = store(world.now)
     async with (
         assembled(config, world, kept, bench.handlers()) as server,

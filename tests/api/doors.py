@@ -90,33 +90,38 @@ class Door(Protocol):
         """Send a request and read the whole answer."""
 
 
+def scope_of(method: str, target: str, headers: Headers) -> dict[str, Any]:
+    """What a server tells an ASGI app of a request."""
+    path, _, query = target.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path, errors="replace"),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower(), value) for name, value in headers],
+        "client": ("127.0.0.1", 50_000),
+        "server": ("127.0.0.1", 8080),
+        "extensions": {},
+        "state": {},
+    }
+
+
 class MemoryDoor:
     """An ASGI app, called as a server would call it."""
 
     host = HOST
 
     def __init__(self, app: App) -> None:
-        self._app = app
+        self.app = app
 
     async def ask(self, method: str, target: str, headers: Headers, pieces: Iterable[bytes]) -> Answer:
         """Call the app; its answer must be whole, and as long as it says."""
-        path, _, query = target.partition("?")
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": unquote(path, errors="replace"),
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(name.lower(), value) for name, value in headers],
-            "client": ("127.0.0.1", 50_000),
-            "server": ("127.0.0.1", 8080),
-            "extensions": {},
-            "state": {},
-        }
+        scope = scope_of(method, target, headers)
         incoming = iter(pieces)
         answer = Answer()
         sent: list[bytes] = []
@@ -144,7 +149,7 @@ class MemoryDoor:
                 sent.append(message.get("body", b""))
                 ended = not message.get("more_body", False)
 
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
         assert ended
         answer.body = b"".join(sent)
         length = answer.headers.get("content-length")

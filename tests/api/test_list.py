@@ -220,7 +220,7 @@ async def test_a_filter_holds_on_every_page(front: Api) -> None:
             "group=*",
         ),
         *("created_after=", "created_after=now", "created_after=2027-01-15", "created_before=2027-01-15T08:00:10"),
-        *("fields=nope", "unknown=1", "payload.to=x", "Status=QUEUED", "status", "&", "a=%ff", "=1", "offset=5"),
+        *("fields=nope", "unknown=1", "payload=x", "Status=QUEUED", "status", "&", "a=%ff", "=1", "offset=5"),
         "&".join(["tag=a"] * 101),
     ],
 )
@@ -247,3 +247,105 @@ async def test_a_page_stops_at_eight_mebibytes_but_never_at_nothing() -> None:
             seen.append([item["payload"][0] for item in said["items"]])
             query = f"?fields=payload&cursor={said['next']}" if said["next"] else ""
     assert seen == [["4"], ["3", "2"], ["1", "0"]]
+
+
+# -- payloads
+
+
+async def test_jobs_are_filtered_by_what_their_payloads_hold(api: Api) -> None:
+    """payload.PATH=value: names and indexes; JSON if it can be read so, else a string; several are ANDed."""
+    first: dict[str, Any] = {
+        "to": "a@example.org",
+        "user": {"id": 7},
+        "items": [{"sku": "x"}],
+        "n": 1,
+        "é": "ü",
+        "a.b": True,
+    }
+    second: dict[str, Any] = {"to": "b c+d", "user": {"id": "7"}, "items": [{"sku": "y"}, {"sku": "x"}], "n": "1"}
+    for number, payload in enumerate([first, second], 1):
+        await api.submit("echo", queue="parked", payload=payload | {"number": number})
+    expected = {
+        "payload.to=a@example.org": [1],
+        "payload.to=b+c%2Bd": [2],
+        "payload.user.id=7": [1],
+        "payload.user.id=%227%22": [2],
+        "payload.items.0.sku=x": [1],
+        "payload.items.1.sku=x": [2],
+        "payload.items.1.sku=x&payload.user.id=7": [],
+        "payload.n=1": [1],
+        "payload.n=1.0": [1],
+        "payload.n=true": [],
+        "payload.%C3%A9=%C3%BC": [1],
+        "payload.%22a.b%22=true": [1],
+        "payload.items=%5B%7B%22sku%22:%22x%22%7D%5D": [1],
+        "payload.absent=null": [],
+        "payload.number=2&queue=parked&status=QUEUED": [2],
+    }
+    found = {
+        query: [item["payload"]["number"] for item in (await page(api, f"?{query}&fields=payload"))["items"]]
+        for query in expected
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize("path", ["", ".", "a.", "a..b", "%22a", "%22a%22b"])
+async def test_a_path_that_is_none_is_400(front: Api, path: str) -> None:
+    """A bad path is a bad filter."""
+    (await front.get(f"/jobs?payload.{path}=1")).problem(400, "bad-request")
+
+
+async def test_a_page_looks_into_ten_thousand_payloads() -> None:
+    """Then it gives a cursor, however little it found."""
+    async with served(max_body=1 << 20) as api:
+        for start in range(0, 10_050, 1_005):
+            said = [{"kind": "echo", "queue": "parked", "payload": {"n": start + n}} for n in range(1_000)]
+            said += [{"kind": "echo", "queue": "other", "payload": {"n": start + 1_000 + n}} for n in range(5)]
+            for part in (said[:500], said[500:]):
+                assert (await api.post("/jobs", part)).status == 201
+        answer = await api.get("/jobs?payload.n=0&fields=payload&limit=1")
+        said = answer.json()
+        assert said["items"] == []
+        answer = await api.get(link(answer))
+        assert answer.json() == {"items": [{"payload": {"n": 0}}], "next": None}
+        assert len((await page(api, "?payload.n=0&created_after=2027-01-15T00:00:00Z&queue=other"))["items"]) == 0
+        assert (await page(api, "?payload.n=1000&queue=other&fields=payload"))["items"] == [{"payload": {"n": 1000}}]
+
+
+# -- a cursor and its filter
+
+
+async def test_a_cursor_goes_on_with_its_own_filter_only(front: Api) -> None:
+    """With another it is 400 cursor; how many a page has, and with which fields, may change."""
+    await many(front, 5)
+    cursor = (await page(front, "?queue=parked&limit=2"))["next"]
+    for query in ("", "queue=other&", "queue=parked&kind=echo&", "status=QUEUED&", "queue=parked&payload.a=1&"):
+        (await front.get(f"/jobs?{query}cursor={cursor}")).problem(400, "cursor")
+    rest = await page(front, f"?cursor={cursor}&queue=parked&limit=9&fields=payload")
+    assert [item["payload"] for item in rest["items"]] == [2, 1, 0]
+
+
+async def test_the_link_keeps_the_filter_to_the_letter(front: Api) -> None:
+    """Whatever needed an escape needs it again."""
+    for _ in range(2):
+        await front.park(payload={"a.b": "x&y=z+ é"})
+    answer = await front.get("/jobs?payload.%22a.b%22=x%26y%3Dz%2B+%C3%A9&limit=1&status=QUEUED,RUNNING")
+    assert len(answer.json()["items"]) == 1
+    answer = await front.get(link(answer))
+    assert (len(answer.json()["items"]), answer.json()["next"]) == (1, None)
+
+
+async def test_wide_fields_cost_only_who_names_them(front: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is asked for payloads, results and tracebacks only where they are shown."""
+    asked = []
+    real = front.store.page
+
+    async def spy(*args: Any, wide: bool = True) -> Any:
+        asked.append(wide)
+        return await real(*args, wide=wide)
+
+    monkeypatch.setattr(front.store, "page", spy)
+    await front.park()
+    for query in ("", "?fields=id,status", "?fields=progress", "?fields=payload", "?fields=id,result", "?fields=error"):
+        await page(front, query)
+    assert asked == [False, False, False, True, True, True]

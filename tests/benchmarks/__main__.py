@@ -1,7 +1,7 @@
 """Measures the server and prints one table of what it promises: `just bench`, or `python -m tests.benchmarks`.
 
     python -m tests.benchmarks [--quick] [ROW...]               all rows, or some: post status bulk e2e drain idle
-                                                                slow-disk depth memory start
+                                                                slow-disk depth memory start list
     python -m tests.benchmarks profile post|drain|e2e [JOBS]    where the time goes (profiling.py)
 
 About eight minutes; `--quick` takes two, has short rounds and fewer jobs, and is for a look while one works. Nothing is
@@ -70,6 +70,7 @@ ONCE: dict[str, Measure] = {  # these have rounds of their own
     "depth-in-groups": scale.depth_in_groups,
     "memory": over_http.memory,
     "start": scale.start,
+    "list": scale.lists,
 }
 
 

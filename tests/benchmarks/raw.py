@@ -25,7 +25,7 @@ INSERT = (
     "(seq, id, queue, priority, grp, kind, created_at, status, lane, place, attempt, crashes, epoch, alone)"
     " VALUES(?1, ?2, 'default', 0, '', 'noop', ?3, 2, 1, ?1, 0, 0, 0, 0)"
 )
-BODY = "INSERT INTO bodies VALUES(?, ?, NULL)"
+BODY = "INSERT INTO bodies VALUES(?, NULL, ?)"
 CLAIM = (
     "UPDATE jobs SET status = 3, attempt = 1, epoch = 1, started_at = ?, worker = ?, boot_id = ?"
     " WHERE seq = ? AND status = 2 AND epoch = 0"
@@ -46,7 +46,7 @@ BOOT = "0192f0c1-7e1a-7cc3-98c4-dc0c0c07398f"
 def measure(file: Path, jobs: int) -> dict[str, float]:
     """Jobs a second, and microseconds of CPU a job."""
     connection = schema.open_file(str(file))
-    connection.execute("INSERT INTO lanes VALUES(1, 'default', 0, '', 0, 0, 0, 0)")
+    connection.execute("INSERT INTO lanes VALUES(1, 'default', 0, '', 0, 0, 0, 0, 0)")
     payload = f'"{PAYLOAD}"'
     groups = []
     for start in range(1, jobs + 1, GROUP):

@@ -104,6 +104,21 @@ def _start(results: Results) -> Sequence[Check]:
     return (Check(what, results.of("start", "full"), 2, 0.5, "s", at_most=True, told=told),)
 
 
+def _list(results: Results) -> Sequence[Check]:
+    (figures,) = results.figures["list"]
+    jobs = f"{results.plan.many:,} jobs"
+    pages = {name: ms for name, ms in figures.items() if not name.startswith("ids: ")}
+    ids = {name: ms for name, ms in figures.items() if name.startswith("ids: ")}
+    slowest = max(ids, key=lambda name: ids[name])
+    told = slowest.removeprefix("ids: ")
+    return (
+        *(Check(f"list of {jobs}, {name}", ms, 50, None, "ms", at_most=True) for name, ms in pages.items()),
+        Check(
+            f"1,000 ids of {jobs}, the slowest of all filters", ids[slowest], 50, None, "ms", at_most=True, told=told
+        ),
+    )
+
+
 ROWS = (
     Row("post", ("stock", "post"), _post),
     Row("status", ("stock", "status"), _status),
@@ -115,4 +130,5 @@ ROWS = (
     Row("depth", ("depth", "depth-in-groups"), _depth),
     Row("memory", ("memory",), _memory),
     Row("start", ("start",), _start),
+    Row("list", ("list",), _list),
 )

@@ -1,4 +1,4 @@
-"""What a million jobs in the file cost: at the start of a server, and at each operation."""
+"""What a million jobs in the file cost: at the start of a server, at each operation, and in lists."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def depth(plan: Plan, folder: Path) -> Figures:
 def depth_in_groups(plan: Plan, folder: Path) -> Figures:
     """The same with the jobs in many groups, ten a group."""
     return _compare(folder, (10 * FEW_GROUPS, FEW_GROUPS), (10 * plan.groups, plan.groups))
+
+
+def lists(plan: Plan, folder: Path) -> Figures:
+    """Milliseconds of the slowest page of each filter, and of a thousand ids (`ids: ...`)."""
+    return fresh.measured("lists", folder / "lists.db", plan.many)
 
 
 def _compare(folder: Path, *fillings: tuple[int, int]) -> Figures:

@@ -8,32 +8,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.contract.ties import SPARED, SPARED_SECONDS, Refused, Ties
+
 SECOND = 1_000_000
 RETENTION = {"DONE": 86_400, "FAILED": 604_800, "CANCELLED": 604_800}
 ENDED = tuple(RETENTION)
-WAITING = ("SCHEDULED", "QUEUED")
+WAITING = ("SCHEDULED", "BLOCKED", "QUEUED")
 MAX_QUEUED, MAX_ENDED = 9, 6
 
 Row = dict[str, Any]
 
 
-class Model:
+class Model(Ties):
     """The jobs by id, the removed ones and when, the keys, and the node's quarantine."""
 
     def __init__(self) -> None:
-        self.jobs: dict[str, Row] = {}
+        super().__init__()
         self.removed: dict[str, int] = {}
         self.forgotten: list[str] = []
         self.keys: dict[str, tuple[str, list[str], int]] = {}
-        self.now = 0
-        self.number = 0
         self.alone: tuple[str, int, int] | None = None  # id, epoch, until
         self.hold_until: int | None = None
-
-    def next(self) -> int:
-        """A number greater than all before."""
-        self.number += 1
-        return self.number
 
     def of(self, *statuses: str, queue: str | None = None) -> list[Row]:
         """The jobs in one of the statuses."""
@@ -48,21 +43,19 @@ class Model:
             if digest != key[1]:
                 return "KeyReuse"
             return next((self.missing(id) for id in made if id not in self.jobs), made)
+        try:
+            places, _, freed = self.arrive(ids, drafts)
+        except Refused as refused:
+            return str(refused)
         for queue in {draft["queue"] for draft in drafts}:
-            asked = sum(1 for draft in drafts if draft["queue"] == queue)
-            if len(self.of(*WAITING, queue=queue)) + asked > MAX_QUEUED:
+            asked = sum(1 for draft in drafts if draft["queue"] == queue) - freed.get(queue, 0)
+            waits = sum(1 for row in self.undo[0].values() if row["queue"] == queue and row["status"] in WAITING)
+            if asked > 0 and waits + asked > MAX_QUEUED:
+                self.back_out()
                 return "QueueFull"
-        for id, draft in zip(ids, drafts, strict=True):
-            seq = self.next()
-            due = None if not draft["delay"] else self.now + draft["delay"] * SECOND
-            self.jobs[id] = draft | {
-                "id": id, "seq": seq, "place": seq, "status": "QUEUED" if due is None else "SCHEDULED", "reason": None,
-                "attempt": 0, "epoch": 0, "crashes": 0, "alone": False, "cancel": False, "at": due, "error": False,
-                "ended": None, "history": [],
-            }  # fmt: skip
         if key is not None:
-            self.keys[key[0]] = (key[1], ids, self.now + 86_400 * SECOND)
-        return ids
+            self.keys[key[0]] = (key[1], places, self.now + 86_400 * SECOND)
+        return places
 
     def cancel(self, id: str) -> str:
         """Cancel."""
@@ -77,6 +70,16 @@ class Model:
             self.end(row, "CANCELLED", "cancelled")
         return "ok"
 
+    def amend(self, id: str, priority: int) -> str:
+        """Change the priority: the place stays."""
+        if id not in self.jobs:
+            return self.missing(id)
+        row = self.jobs[id]
+        if row["status"] in ENDED:
+            return "BadState"
+        row["priority"] = priority
+        return "ok"
+
     def retry(self, id: str) -> str:
         """Retry."""
         if id not in self.jobs:
@@ -84,7 +87,10 @@ class Model:
         row = self.jobs[id]
         if row["status"] not in ("FAILED", "CANCELLED"):
             return "BadState"
+        if row["unique"] is not None and self.holder(row["queue"], row["unique"][0]) not in (None, id):
+            return "Duplicate"
         row |= {"attempt": 0, "crashes": 0, "reason": None, "cancel": False, "expires": None, "error": False}
+        row |= {"lost": False, "spared": None}
         self.queue(row, place=self.next())
         return "ok"
 
@@ -140,18 +146,20 @@ class Model:
 
     def ripen(self) -> None:
         """What time brings."""
-        surplus = sorted(self.of(*ENDED), key=lambda row: (self.due(row), row["seq"]))[:-MAX_ENDED]
-        ripe = [row for row in self.jobs.values() if (due := self.due(row)) is not None and due <= self.now]
+        ended = sorted(self.of(*ENDED), key=lambda row: (self.due(row), row["seq"]))
+        surplus = [row for row in ended if row["spared"] is None][:-MAX_ENDED]
+        ripe = [row for row in self.jobs.values() if (due := self.wakes(row)) is not None and due <= self.now]
+        needed = self.dependents()
         for row in sorted(ripe, key=lambda row: (row["status"] in ENDED, self.due(row), row["seq"])):
             if row["status"] in ENDED:
-                self.remove(row["id"])
+                self.forget(row, needed)
             elif row["expires"] is not None and row["expires"] <= self.now:
                 self.end(row, "FAILED", "expired")
             else:
                 self.queue(row, place=self.next())
         for row in surplus:
-            if row["id"] in self.jobs:
-                self.remove(row["id"])
+            if row["id"] in self.jobs and row not in ripe:
+                self.forget(row, needed)
         self.keys = {key: bound for key, bound in self.keys.items() if bound[2] > self.now}
 
     def claim(self, queues: list[str], workers: int, got: list[tuple[str, int, bool]]) -> None:
@@ -205,6 +213,14 @@ class Model:
     def end(self, row: Row, status: str, reason: str | None) -> None:
         """The job is in an end state."""
         row |= {"status": status, "reason": reason, "ended": self.now, "at": None, "alone": False}
+        self.note_end(row)
+
+    def forget(self, row: Row, needed: set[str]) -> None:
+        """The job's time is over, unless others need it."""
+        if row["id"] in needed:
+            row["spared"] = self.now + SPARED_SECONDS * SECOND
+        else:
+            self.remove(row["id"])
 
     def remove(self, id: str) -> None:
         """The job is forgotten."""
@@ -212,11 +228,10 @@ class Model:
         self.removed[id] = self.now
 
     def sweep(self) -> None:
-        """After a batch that removed jobs: tombstones are kept for 7 days."""
-        if self.now in self.removed.values():
-            old = [id for id, at in self.removed.items() if at <= self.now - 604_800 * SECOND]
-            self.forgotten += old
-            self.removed = {id: at for id, at in self.removed.items() if id not in old}
+        """Tombstones count for 7 days."""
+        old = [id for id, at in self.removed.items() if at <= self.now - 604_800 * SECOND]
+        self.forgotten += old
+        self.removed = {id: at for id, at in self.removed.items() if id not in old}
 
     def missing(self, id: str) -> str:
         """The error that names a job which is not there."""
@@ -226,6 +241,8 @@ class Model:
         """When time changes it."""
         if row["status"] == "RUNNING":
             return None
+        if row["spared"] is not None:
+            return SPARED + int(row["spared"])
         if row["status"] in ENDED:
             due: int = row["ended"] + RETENTION[row["status"]] * SECOND
             return due
@@ -233,5 +250,9 @@ class Model:
 
     def next_due(self) -> int | None:
         """The first moment at which anything changes."""
-        dues = [self.due(row) for row in self.jobs.values()] + [bound[2] for bound in self.keys.values()]
-        return min((due for due in dues if due is not None), default=None)
+        dues = [self.wakes(row) for row in self.jobs.values()] + [bound[2] for bound in self.keys.values()]
+        return 0 if self.untold else min((due for due in dues if due is not None), default=None)
+
+    def wakes(self, row: Row) -> int | None:
+        """When to look at it."""
+        return self.due(row) if row["spared"] is None else int(row["spared"])

@@ -451,6 +451,30 @@ async def test_next_due(desk: Desk) -> None:
     assert await desk.store.next_due() == EPOCH + SECOND
 
 
+async def test_latest(desk: Desk) -> None:
+    """How far time has come is told by what was accepted, started, ended or removed, and not by what is to come."""
+    assert await desk.store.latest() is None
+    await desk.add(delay=5, retry=Retry("list", delays=(5,)), max_attempts=2)
+    assert await desk.store.latest() == EPOCH
+    desk.clock.advance(5)
+    await desk.ripen()
+    desk.clock.advance(5)
+    (job,) = await desk.claim()
+    assert await desk.store.latest() == EPOCH + 10 * SECOND
+    desk.clock.advance(5)
+    await desk.settle(job, Ending.ERROR)
+    assert await desk.store.latest() == EPOCH + 15 * SECOND
+    desk.clock.advance(5)
+    await desk.ripen()
+    (job,) = await desk.claim()
+    await desk.settle(job)
+    assert await desk.store.latest() == EPOCH + 20 * SECOND
+    desk.clock.advance(2 * DAY)
+    await desk.ripen()
+    assert await desk.look(job) is REMOVED
+    assert await desk.store.latest() == desk.clock.now()
+
+
 async def test_keys(desk: Desk) -> None:
     """A key is found by its scope and name; a later binding replaces it; stale ones are gone when dropped."""
     records = [KeyRecord("s", f"k{n}", b"\x00\xff", (new_id(), new_id()), EPOCH + n) for n in range(3)]

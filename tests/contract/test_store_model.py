@@ -13,19 +13,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from jobqueue.actors.commands.ties import declare
 from jobqueue.clock import SECOND
 from jobqueue.errors import BadState, JobQueueError
-from jobqueue.job import Ending, Job, LaneKey, Outcome, Status
-from jobqueue.rules import admission, idempotency, lifecycle, ripening
+from jobqueue.job import Ending, Job, LaneKey, Outcome, Status, Unique
+from jobqueue.rules import admission, amending, dependencies, idempotency, lifecycle, ripening
 from jobqueue.rules.admission import Node, Want
+from jobqueue.rules.amending import Amendment
 from jobqueue.rules.idempotency import IdempotencyKey
 from jobqueue.rules.lifecycle import Limits, Times
 from jobqueue.rules.table import Table
 from jobqueue.stores.contract import REMOVED, Filter, Needs, Store
 from jobqueue.stores.memory import MemoryStore
 from jobqueue.stores.sqlite import SqliteStore
+from tests.contract import ties
 from tests.contract.model import ENDED, MAX_ENDED, MAX_QUEUED, Model, Row
-from tests.helpers import FAILURE, Clock, Desk, Inline, draft, run
+from tests.helpers import FAILURE, Clock, Desk, Inline, draft, new_id, run
 
 QUEUES = ["p", "q"]
 RAM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # what a disk does is not looked at here
@@ -41,6 +44,9 @@ drafts = st.lists(
             "delay": st.sampled_from([None, None, 0, 1, 20]),
             "expires": st.sampled_from([None] * 5 + [30, 90]),
             "max_attempts": st.integers(1, 3),
+            "unique": ties.uniques,
+            "depends": ties.parents,
+            "mode": ties.modes,
         }
     ),
     min_size=1,
@@ -58,6 +64,8 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.tell_most = dependencies.MOST
+        dependencies.MOST = ties.TELL_MOST
         self.clock = Clock()
         self.folder = Path(tempfile.mkdtemp(dir=RAM))
         self.file = self.folder / "jobs.db"
@@ -75,6 +83,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Leave nothing behind."""
+        dependencies.MOST = self.tell_most
         run(self.desk.store.__aexit__(None, None, None))
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -102,6 +111,12 @@ class Machine(RuleBasedStateMachine):
         ]
         return ids[number % len(ids)]
 
+    def parent(self, number: int, index: int) -> str | int:
+        """Whom the item at this index depends on: an earlier one, or some job; now and then it is refused."""
+        if number % 20 == 19:
+            return index if number % 40 == 19 else NOWHERE
+        return number % index if index and number % 2 else self.some(number)
+
     @rule()
     def commit(self) -> None:
         """Apply what was gathered, in one batch."""
@@ -119,6 +134,7 @@ class Machine(RuleBasedStateMachine):
 
         for (_, check), answer in zip(batch, run(self.desk.do(decide, needs)), strict=True):
             check(answer)
+        self.model.resolve()
         self.model.sweep()
 
     # -- commands
@@ -132,6 +148,8 @@ class Machine(RuleBasedStateMachine):
     def submit(self, many: list[Row], key: tuple[str, str] | None) -> None:
         """Submit jobs, perhaps with a key."""
         many = [row | {"expires": row["expires"] and self.clock.now() + row["expires"] * SECOND} for row in many]
+        for index, row in enumerate(many):
+            row["depends"] = [self.parent(one, index) if isinstance(one, int) else one for one in row["depends"]]
         asked = [
             draft(
                 queue=row["queue"],
@@ -140,20 +158,32 @@ class Machine(RuleBasedStateMachine):
                 delay=row["delay"],
                 expires_at=row["expires"],
                 max_attempts=row["max_attempts"],
+                unique=row["unique"] and Unique(*row["unique"]),
+                depends_on=tuple(f"#{one}" if isinstance(one, int) else one for one in row["depends"]),
+                on_dependency_failure=row["mode"],
             )
             for row in many
         ]
         bound = None if key is None else IdempotencyKey("scope", key[0], key[1].encode())
         self.needs.lanes.update(LaneKey(one.queue, one.priority, one.group) for one in asked)
+        declare(self.needs, asked)
         if key is not None:
             self.needs.keys.add(("scope", key[0]))
 
         def check(answer: Any) -> None:
-            ids = [] if isinstance(answer, JobQueueError) else [job.id for job in answer.jobs]
+            ids = [new_id() for _ in many] if isinstance(answer, JobQueueError) else [job.id for job in answer.jobs]
             expected = self.model.submit(ids, many, key)
             assert expected == (type(answer).__name__ if isinstance(answer, JobQueueError) else ids)
 
         self.add(lambda table, times: idempotency.accept(table, asked, bound, times), check)
+
+    @rule(number=pick, size=st.integers(1, 5), queue=st.sampled_from(QUEUES), mode=ties.modes, both=st.booleans())
+    def have_children(self, number: int, size: int, queue: str, mode: str, *, both: bool) -> None:
+        """Jobs come that depend on one that has not ended, or on two."""
+        parents = [self.some(number, "RUNNING", "QUEUED", "SCHEDULED", "BLOCKED")]
+        parents += [self.some(number + 1, "RUNNING", "QUEUED", "SCHEDULED", "BLOCKED")] if both else []
+        row = {"queue": queue, "priority": 0, "group": None, "delay": None, "expires": None, "max_attempts": 1}
+        self.submit([row | {"unique": None, "depends": parents, "mode": mode}] * size, None)
 
     @rule(queues=st.sampled_from([["p"], ["q"], ["p", "q"], ["*"]]), workers=st.integers(1, 6))
     def claim(self, queues: list[str], workers: int) -> None:
@@ -205,6 +235,17 @@ class Machine(RuleBasedStateMachine):
         id = self.some(number, *(["RUNNING"] if running else []))
         self.expect(id, lambda table, times: lifecycle.cancel(table, id, times), lambda: self.model.cancel(id))
 
+    @rule(number=pick, priority=st.sampled_from([0, 5, 9]))
+    def amend(self, number: int, priority: int) -> None:
+        """A job gets another priority."""
+        id = self.some(number, "RUNNING", "QUEUED", "SCHEDULED", "BLOCKED")
+        change = Amendment(priority=priority)
+        self.expect(
+            id,
+            lambda table, times: amending.amend(table, id, change, times),
+            lambda: self.model.amend(id, priority),
+        )
+
     @rule(number=pick, ended=st.booleans())
     def retry(self, number: int, *, ended: bool) -> None:
         """A job is retried."""
@@ -234,6 +275,7 @@ class Machine(RuleBasedStateMachine):
         self.model.now = self.clock.now()
         run(self.desk.do(ripening.ripen, Needs(most_due=ripening.MOST)))
         self.model.ripen()
+        self.model.resolve()
         self.model.sweep()
 
     @rule()
@@ -243,6 +285,7 @@ class Machine(RuleBasedStateMachine):
         self.lives += 1
         run(self.desk.restart(f"boot-{self.lives}"))
         self.model.die()
+        self.model.resolve()
 
     @precondition(lambda self: isinstance(self.desk.store, SqliteStore))
     @rule(killed=st.booleans())
@@ -280,6 +323,15 @@ class Machine(RuleBasedStateMachine):
             history = [(one.epoch, one.attempt, str(one.ending)) for one in run(self.desk.store.attempts(job.seq))]
             assert history == row["history"][::-1]
         assert run(self.desk.store.next_due()) == model.next_due()
+
+    @precondition(lambda self: not self.batch)
+    @invariant()
+    def keys_are_held_as_the_model_says(self) -> None:
+        """Every unique key, by one job or nobody."""
+        places = [(queue, key) for queue in QUEUES for key in ("k", "l")]
+        needs = Needs(uniques=set(places))
+        held = run(self.desk.store.apply(lambda: needs, lambda table: [table.holder(*place) for place in places]))
+        assert held == [self.model.holder(*place) for place in places]
 
     @precondition(lambda self: not self.batch)
     @invariant()

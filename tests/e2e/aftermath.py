@@ -27,7 +27,7 @@ def end_all_jobs(server: ServerProcess) -> None:
     """
     end = time.monotonic() + END_SECONDS
     while time.monotonic() < end:
-        jobs = server.client.get("/jobs?status=QUEUED,RUNNING,SCHEDULED&limit=1").json()["items"]
+        jobs = server.client.get("/jobs?status=QUEUED,RUNNING,SCHEDULED,BLOCKED&limit=1").json()["items"]
         if not jobs:
             return
         server.wait(jobs[0]["id"])

@@ -98,6 +98,8 @@ class Callers:
                     caller.look()
                 if chance.random() < 0.1:
                     caller.cancel()
+                if chance.random() < 0.02:
+                    caller.tune()
         finally:
             caller.close()
 
@@ -133,8 +135,8 @@ class _Caller:
 
     def submit(self, key: str, seconds: float) -> None:
         """Submit one job, or an array of two, until it is accepted."""
-        one = {"kind": "work", "payload": {"key": key, "seconds": seconds}}
-        two = self._chance.random() < 0.2
+        one = {"kind": "work", "payload": {"key": key, "seconds": seconds}, **self._extras(key)}
+        two = "unique" not in one and self._chance.random() < 0.2
         status, answer = self._ask("POST", "/jobs", [one, one] if two else one, {"Idempotency-Key": key})
         if status not in (200, 201):
             self._told.wrong.append(f"POST /jobs: {status} {answer}")
@@ -143,6 +145,24 @@ class _Caller:
             self._told.job(f"{key}/{n}", job["id"])
             self._told.seen(job["id"], job["status"])
             self._mine.append(job["id"])
+
+    def _extras(self, key: str) -> dict[str, Any]:
+        """Sometimes it is in a group, depends on a job before it, or must be the only one of its name."""
+        extras: dict[str, Any] = {}
+        if self._chance.random() < 0.3:
+            extras["group"] = self._chance.choice(("red", "blue"))
+        if self._mine and self._chance.random() < 0.2:
+            extras |= {"depends_on": [self._chance.choice(self._mine[-4:])], "on_dependency_failure": "run"}
+        if self._chance.random() < 0.2:
+            extras["unique"] = {"key": key, "while": self._chance.choice(("queued", "active", "exists"))}
+        return extras
+
+    def tune(self) -> None:
+        """Cap the groups of the queue, or do not."""
+        group = self._chance.choice(({"concurrency": 1}, {"concurrency": None}, {"rate": {"limit": 50, "per": 0.5}}))
+        status, answer = self._ask("PATCH", "/queues/default", {"group": group})
+        if status != 200:
+            self._told.wrong.append(f"PATCH of the queue: {status} {answer}")
 
     def look(self) -> None:
         """What was accepted can be read."""

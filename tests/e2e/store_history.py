@@ -163,7 +163,7 @@ def digest(connection: apsw.Connection) -> str:
     """A digest of every row of every table."""
     whole = hashlib.blake2b(digest_size=12)
     for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall():
-        whole.update(repr((table, connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall())).encode())
+        whole.update(repr((table, sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr))).encode())
     return whole.hexdigest()
 
 

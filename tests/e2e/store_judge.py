@@ -99,6 +99,16 @@ def inconsistencies(connection: apsw.Connection) -> Iterator[str]:
         " SELECT lane, queued FROM lanes",
         "running in lanes": "SELECT queue, sum(running) FROM lanes GROUP BY queue HAVING sum(running) <> 0 EXCEPT"
         " SELECT queue, count(*) FROM jobs WHERE status = 3 GROUP BY queue",
+        "dependencies of jobs that have ended": "SELECT child FROM links EXCEPT SELECT seq FROM jobs WHERE status < 4",
+        "blocked without waiting": "SELECT seq FROM jobs WHERE status = 1 EXCEPT SELECT child FROM links WHERE met = 0",
+        "waiting without being blocked": "SELECT child FROM links WHERE met = 0 EXCEPT"
+        " SELECT seq FROM jobs WHERE status = 1",
+        "ended parents that nobody heard of": "SELECT parent FROM links JOIN jobs ON seq = parent"
+        " WHERE met = 0 AND status >= 4 EXCEPT SELECT parent FROM resolving",
+        "keys and their holders": "SELECT u.queue, u.key FROM uniques u"
+        " LEFT JOIN jobs USING(id) LEFT JOIN bodies USING(seq)"
+        " WHERE options IS NULL OR u.queue <> jobs.queue OR u.key <> json_extract(options, '$.unique.key')"
+        " OR (status >= 4 AND coalesce(json_extract(options, '$.unique.while'), 'active') <> 'exists')",
         "bodies": "SELECT seq FROM jobs EXCEPT SELECT seq FROM bodies",
         "orphaned bodies": "SELECT seq FROM bodies EXCEPT SELECT seq FROM jobs",
         "the greatest seq": "SELECT max(seq, place) FROM jobs WHERE max(seq, place) >"

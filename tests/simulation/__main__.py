@@ -15,9 +15,10 @@ def main() -> int:
     parser.add_argument("--store", choices=sorted(DISKS), default="memory")
     parser.add_argument("--tail", type=int, default=60, help="lines of the trace to show")
     parser.add_argument("--only", help="these faults instead of the drawn ones, by commas")
+    parser.add_argument("--using", help="these features instead of the drawn ones, by commas")
     said = parser.parse_args()
-    only = said.only.split(",") if said.only is not None else None
-    verdicts = [simulate(seed, said.store, only=only, keep=said.tail) for seed in said.seeds]
+    only, using = (None if names is None else list(filter(None, names.split(","))) for names in (said.only, said.using))
+    verdicts = [simulate(seed, said.store, only=only, using=using, keep=said.tail) for seed in said.seeds]
     sys.stdout.write("".join(map(report, verdicts)))
     return int(any(verdict.violations for verdict in verdicts))
 
@@ -27,6 +28,7 @@ def report(verdict: Verdict) -> str:
     lines = [
         *verdict.tail,
         f"seed {verdict.plan.seed} on {verdict.store}, faults: {', '.join(sorted(verdict.plan.faults)) or 'none'}",
+        f"features: {', '.join(sorted(verdict.plan.features)) or 'none'}",
         f"{verdict.steps} steps, {verdict.seconds:.0f} virtual seconds, digest {verdict.digest}",
         *(f"VIOLATION: {violation}" for violation in verdict.violations),
         f"replay: {verdict.replay}",

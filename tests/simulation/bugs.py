@@ -21,35 +21,8 @@ from jobqueue.job import Ending, Job, Outcome, Status
 from jobqueue.rules import lifecycle
 from jobqueue.rules.table import Table
 from jobqueue.stores.contract import Needs
-
-Planted = Callable[[], AbstractContextManager[object]]
-Decide = Callable[[Table], Any]
-
-
-class Passing:
-    """A store before the store, for one batch."""
-
-    def __init__(self, actor: Any, commands: Sequence[Command]) -> None:
-        self.store = actor._store
-        self.commands = commands
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
-
-
-def _before_the_store(make: Callable[[Any, Sequence[Command]], Passing]) -> AbstractContextManager[object]:
-    """Each batch goes through what `make` puts before the store."""
-    apply = StateActor._apply
-
-    async def patched(actor: Any, commands: Sequence[Command]) -> None:
-        store, world = actor._store, actor._world
-        actor._store = make(actor, commands)
-        try:
-            await apply(actor, commands)
-        finally:
-            actor._store, actor._world = store, world
-
-    return patch.object(StateActor, "_apply", patched)
+from tests.simulation import feature_bugs
+from tests.simulation.planting import Decide, Passing, Planted, before_the_store
 
 
 class Rehearsed(Exception):
@@ -124,12 +97,12 @@ class LateKeys(Passing):
 
 def answer_before_commit() -> AbstractContextManager[object]:
     """A submission is answered while its commit is still in flight."""
-    return _before_the_store(HastySubmit)
+    return before_the_store(HastySubmit)
 
 
 def claim_before_commit() -> AbstractContextManager[object]:
     """A worker gets its job while the claim is still in flight."""
-    return _before_the_store(HastyTurn)
+    return before_the_store(HastyTurn)
 
 
 def no_fencing() -> AbstractContextManager[object]:
@@ -168,7 +141,7 @@ def lost_orphan() -> AbstractContextManager[object]:
 
 def duplicate_key() -> AbstractContextManager[object]:
     """An idempotency key is bound in another commit than its jobs."""
-    return _before_the_store(LateKeys)
+    return before_the_store(LateKeys)
 
 
 def unbound_key() -> AbstractContextManager[object]:
@@ -225,5 +198,6 @@ BUGS: dict[str, Planted] = {
         early_slot_release,
         forgotten_due_job,
         unfair_lane,
+        *feature_bugs.BUGS,
     )
 }

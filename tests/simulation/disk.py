@@ -7,7 +7,8 @@ import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+from uuid import UUID
 
 import apsw
 import trio
@@ -15,12 +16,16 @@ import trio
 from jobqueue.clock import Micros
 from jobqueue.errors import JobQueueError, StorageFull, StoreUnavailable
 from jobqueue.job import Job, Lane, LaneKey, Status
+from jobqueue.queue import Queue
+from jobqueue.schedule import Schedule
 from jobqueue.stores.contract import Store, StoreFailed
 from jobqueue.stores.memory import MemoryStore
 from jobqueue.stores.sqlite import SqliteStore, codec, rows
 from jobqueue.stores.sqlite.cache import Cache
+from jobqueue.stores.sqlite.settings import schedule_of
 from tests.helpers import Inline
-from tests.simulation import oracle
+from tests.simulation import book, oracle
+from tests.simulation.keys import Place
 from tests.simulation.plan import Plan
 
 QUICK = (0.0, 0.0, 0.0, 0.001, 0.01, 0.03)  # two of them fit into what a stop waits for the last give-back
@@ -31,7 +36,15 @@ SPOILED = "spoiled"  # a text that the store refuses to keep
 RAM = Path("/dev/shm")
 
 
-class Host(oracle.Host, Protocol):
+class Settings(NamedTuple):
+    """Queues and schedules by name, and who holds which unique key."""
+
+    queues: Mapping[str, Queue] = {}
+    schedules: Mapping[str, Schedule] = {}
+    holders: Mapping[Place, str] = {}
+
+
+class Host(book.Host, Protocol):
     """The life of the program that opened the medium."""
 
     alive: bool
@@ -65,6 +78,10 @@ class Disk:
 
     def contents(self) -> tuple[list[Job], Mapping[str, Sequence[int]], list[Lane]]:
         """Jobs, counters and lanes as they are stored."""
+        raise NotImplementedError
+
+    def settings(self) -> Settings:
+        """What users set up, as it is stored."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -120,12 +137,23 @@ class Disk:
         counted = {lane.key: [lane.queued, lane.running] for lane in lanes if lane.queued or lane.running}
         if counted != held:
             faults.append(f"the lanes say {counted}, a recount {held}")
-        return faults
+        return faults + self._audit_settings()
+
+    def _audit_settings(self) -> list[str]:
+        queues, schedules, holders = self.settings()
+        judge = self.judge
+        pairs = (
+            (dict(queues), judge.bounds.settings),
+            (dict(schedules), judge.timetable.schedules),
+            (dict(holders), judge.keys.holders()),
+        )
+        return [f"{stored} is stored, but was {committed}" for stored, committed in pairs if stored != committed]
 
 
 def _core(job: Job) -> tuple[object, ...]:
     return (
-        job.seq, job.status, job.reason, job.place, job.attempt, job.crashes, job.epoch, job.alone, job.due_at,
+        job.seq, job.status, job.reason, job.priority, job.place, job.attempt, job.crashes, job.epoch, job.alone,
+        None if job.status.ended else job.due_at,  # then it is when it is removed, which moves with many things
         job.started_at, job.finished_at, job.next_attempt_at, job.cancel_requested_at, job.worker, job.boot_id,
         job.payload, job.options,
     )  # fmt: skip
@@ -146,6 +174,10 @@ class MemoryDisk(Disk):
     def contents(self) -> tuple[list[Job], Mapping[str, Sequence[int]], list[Lane]]:
         """As the dictionaries have it."""
         return list(self._tables.jobs.values()), self._tables.counts, list(self._tables.lanes.values())
+
+    def settings(self) -> Settings:
+        """As the dictionaries have it."""
+        return Settings(self._tables.queues, self._tables.schedules, self._tables.holders)
 
 
 class FileDisk(Disk):
@@ -181,6 +213,22 @@ class FileDisk(Disk):
             select = rows.BY_ID.partition(" WHERE ")[0]
             jobs = [codec.job(row) for row in connection.execute(select)]
             return jobs, cache.counts, list(cache.lanes.lanes.values())
+        finally:
+            connection.close()
+
+    def settings(self) -> Settings:
+        """As a process sees them that opens the file."""
+        if not Path(self._path).exists():
+            return Settings()
+        connection = apsw.Connection(self._path)
+        try:
+            schedules = [schedule_of(data) for (data,) in connection.execute("SELECT data FROM schedules")]
+            holders = connection.execute("SELECT queue, key, id FROM uniques")
+            return Settings(
+                Cache(connection).settings.queues,
+                {schedule.name: schedule for schedule in schedules},
+                {(queue, key): str(UUID(bytes=id)) for queue, key, id in holders},
+            )
         finally:
             connection.close()
 

@@ -33,7 +33,8 @@ def fault(before: Job, after: Job, record: AttemptRecord, facts: Facts) -> str |
             refused = after.reason is Reason.UNDECODABLE and how == "returned"
             true = how == "raised" or refused or (facts.run is None and before.kind == "missing")
         case Ending.TIMEOUT:
-            true = how in ("cancelled", "raised") and facts.lasted >= before.options.timeout - 0.001
+            preparing = facts.run is None and bool(before.options.depends_on)  # it was read how its parents ended
+            true = (preparing or how in ("cancelled", "raised")) and facts.lasted >= before.options.timeout - 0.001
         case Ending.CANCELLED:
             true = before.cancel_requested_at is not None and (over or facts.draining)  # stuck work is left behind
         case Ending.RELEASED:

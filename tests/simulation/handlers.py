@@ -56,7 +56,8 @@ def _noted(kind: str, body: Body, host: Host, oracle: Oracle) -> Callable[[Conte
     async def handler(ctx: Context, _payload: Any) -> Any:
         if not host.alive:
             await trio.sleep_forever()
-        job = oracle.jobs[ctx.id]
+        job = oracle.any_job(ctx.id)
+        assert job is not None
         run = Run(
             id=ctx.id,
             epoch=ctx.epoch,
@@ -68,6 +69,7 @@ def _noted(kind: str, body: Body, host: Host, oracle: Oracle) -> Callable[[Conte
             started_at=trio.current_time(),
         )
         oracle.started(run, host, host.workers)
+        oracle.check(oracle.parents_fault(job, ctx.parents))
         how: How = "raised"
         try:
             result = await body(ctx)

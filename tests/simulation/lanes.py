@@ -1,18 +1,24 @@
-"""The oracle of order: first in, first out within a lane; higher priorities first; groups served round by round."""
+"""The oracle of order: first in, first out within a lane; higher priorities first; groups by shares, in rounds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jobqueue.job import Job, LaneKey
 
-LEAD_MOST = 2  # turns of two lanes differ by at most one at any time, so over any span their claims by at most two
+A_LITTLE = 1e-6
 
 
 class Lanes:
-    """Who waits where, and who of two lanes that both have work was served more often."""
+    """Who waits where, and who of two lanes that both have work was served more than its share.
+
+    A start moves a lane on by 1 / weight. It goes to the lane that is least far, so two that both wait are never
+    further apart than one such step of the one or of the other; over any span a lead grows by at most their sum.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[LaneKey, dict[str, int]] = {}
-        self._leads: dict[tuple[LaneKey, LaneKey], int] = {}
+        self._leads: dict[tuple[LaneKey, LaneKey], float] = {}
         self._greatest = 0
 
     def enter(self, job: Job, *, kept: int | None) -> str | None:
@@ -32,15 +38,22 @@ class Lanes:
         del lane[job.id]
         if not lane:
             del self._waiting[job.lane]
-            self._leads = {pair: lead for pair, lead in self._leads.items() if job.lane not in pair}
+            self._forget(lambda other: other == job.lane)
 
-    def claim(self, job: Job) -> str | None:
-        """It is started, from where it waited. What is wrong with that."""
-        fault = self._fault(job)
+    def reshare(self, queue: str) -> None:
+        """Caps or shares of the queue are others now."""
+        self._forget(lambda lane: lane.queue == queue)
+
+    def _forget(self, which: Callable[[LaneKey], bool]) -> None:
+        self._leads = {pair: lead for pair, lead in self._leads.items() if not any(map(which, pair))}
+
+    def claim(self, job: Job, closed: Callable[[LaneKey], bool], weight: Callable[[LaneKey], float]) -> str | None:
+        """It is started, from where it waited. closed: who is at a cap. What is wrong with that."""
+        fault = self._fault(job, closed, weight)
         self.leave(job)
         return fault
 
-    def _fault(self, job: Job) -> str | None:
+    def _fault(self, job: Job, closed: Callable[[LaneKey], bool], weight: Callable[[LaneKey], float]) -> str | None:
         lane = job.lane
         first = min(self._waiting[lane].values())
         if job.place != first:
@@ -49,14 +62,18 @@ class Lanes:
             return None
         fault = None
         for other in self._waiting:
-            if other.queue != lane.queue or other.suspect:
+            if other.queue != lane.queue or other.suspect or other == lane or other.priority < lane.priority:
                 continue
-            if other.priority > lane.priority:
+            if closed(other):
+                self._leads.pop((lane, other), None)
+                self._leads.pop((other, lane), None)
+            elif other.priority > lane.priority:
                 return f"{job.id} of priority {lane.priority} was started while one of {other.priority} waited"
-            if other.priority == lane.priority and other != lane:
-                lead = self._leads.get((lane, other), 0) + 1
+            else:
+                step = 1 / weight(lane)
+                lead = self._leads.get((lane, other), 0.0) + step
                 self._leads[lane, other] = lead
                 self._leads[other, lane] = -lead
-                if lead > LEAD_MOST:
-                    fault = f"group {lane.group} was served {lead} times more than {other.group}, which waited as well"
+                if lead > step + 1 / weight(other) + A_LITTLE:
+                    fault = f"group {lane.group} was served {lead} more than {other.group}, which waited as well"
         return fault

@@ -6,18 +6,18 @@ was never made, after, it was; never half. Once the node is dead no call comes b
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self, TypeVar, cast
 
 import outcome
 import trio
 
-from jobqueue.clock import Micros
 from jobqueue.job import AttemptRecord, Job
-from jobqueue.rules.changes import Line
+from jobqueue.queue import Queue
 from jobqueue.rules.table import Table
-from jobqueue.stores.contract import Engine, Filter, Needs, Page, Removed, RowRefused, StoreFailed
-from tests.simulation import oracle
+from jobqueue.schedule import Schedule
+from jobqueue.stores.contract import Engine, Needs, RowRefused, StoreFailed
+from tests.simulation.book import Configured, Deed, Move, Planned
 from tests.simulation.disk import SPOILED, Disk, Host
 
 T = TypeVar("T")
@@ -26,9 +26,9 @@ T = TypeVar("T")
 class Watched:
     """A table that notes what the rules do to it, move by move."""
 
-    def __init__(self, table: Table, moves: list[oracle.Move]) -> None:
+    def __init__(self, table: Table, deeds: list[Deed]) -> None:
         self._table = table
-        self._moves = moves
+        self._deeds = deeds
         self._records: dict[int, AttemptRecord] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -36,24 +36,45 @@ class Watched:
 
     def add(self, job: Job) -> Job:
         """Accept."""
-        self._moves.append(oracle.Move(None, job, None))
-        return self._table.add(job)
+        added = self._table.add(job)
+        self._deeds.append(Move(None, added, None))
+        return added
 
     def put(self, before: Job, after: Job) -> Job:
         """Replace."""
         put = self._table.put(before, after)
-        self._moves.append(oracle.Move(before, after, self._records.pop(before.seq, None)))
+        self._deeds.append(Move(before, put, self._records.pop(before.seq, None)))
         return put
 
     def remove(self, job: Job) -> None:
         """Forget."""
-        self._moves.append(oracle.Move(job, None, None))
+        self._deeds.append(Move(job, None, None))
         self._table.remove(job)
 
     def record(self, attempt: AttemptRecord) -> None:
         """An attempt has ended."""
         self._records[attempt.seq] = attempt
         self._table.record(attempt)
+
+    def configure(self, after: Queue) -> None:
+        """A queue is set up."""
+        self._table.configure(after)
+        self._deeds.append(Configured(after))
+
+    def add_schedule(self, schedule: Schedule) -> None:
+        """A schedule is new."""
+        self._table.add_schedule(schedule)
+        self._deeds.append(Planned(schedule.name, schedule))
+
+    def keep_schedule(self, schedule: Schedule) -> None:
+        """A schedule is put again, or moves on."""
+        self._table.keep_schedule(schedule)
+        self._deeds.append(Planned(schedule.name, schedule))
+
+    def drop_schedule(self, name: str) -> None:
+        """A schedule is deleted."""
+        self._table.drop_schedule(name)
+        self._deeds.append(Planned(name, None))
 
 
 def _spoiled(table: Table) -> bool:
@@ -99,18 +120,18 @@ class Medium:
     async def apply(self, needs: Callable[[], Needs], decide: Callable[[Table], T]) -> T:
         """One commit, which a cancelled caller does not cut, and a death does."""
         await self._still_alive()
-        moves: list[oracle.Move] = []
+        deeds: list[Deed] = []
 
         def watched(table: Table) -> T:
-            result = decide(cast("Table", Watched(table, moves)))
+            result = decide(cast("Table", Watched(table, deeds)))
             if _spoiled(table):
                 raise RowRefused("drawn: a row that cannot be stored")
             return result
 
-        return await self._uncut(lambda: self.inner.apply(needs, watched), lambda: self._committed(moves))
+        return await self._uncut(lambda: self.inner.apply(needs, watched), lambda: self._committed(deeds))
 
-    def _committed(self, moves: Sequence[oracle.Move]) -> None:
-        self._disk.judge.committed(moves, self._host)
+    def _committed(self, deeds: Sequence[Deed]) -> None:
+        self._disk.judge.committed(deeds, self._host)
         self._disk.cut(self._host)
 
     async def _uncut(self, work: Callable[[], Awaitable[T]], then: Callable[[], None] | None = None) -> T:
@@ -141,26 +162,11 @@ class Medium:
         if not self._host.alive:
             await trio.sleep_forever()
 
-    async def next_due(self) -> Micros | None:
-        """Passed on."""
-        return await self._uncut(self.inner.next_due)
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """All else only reads: it is passed on."""
+        read = getattr(self.inner, name)
 
-    async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | Removed | None]:
-        """Passed on."""
-        return await self._uncut(lambda: self.inner.get(ids, whole=whole))
+        async def passed(*args: Any, **more: Any) -> Any:
+            return await self._uncut(lambda: read(*args, **more))
 
-    async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
-        """Passed on."""
-        return await self._uncut(lambda: self.inner.page(wanted, before, limit))
-
-    async def attempts(self, seq: int) -> Sequence[AttemptRecord]:
-        """Passed on."""
-        return await self._uncut(lambda: self.inner.attempts(seq))
-
-    async def lines(self, seq: int) -> Sequence[Line]:
-        """Passed on."""
-        return await self._uncut(lambda: self.inner.lines(seq))
-
-    async def counts(self) -> Mapping[str, Sequence[int]]:
-        """Passed on."""
-        return await self._uncut(self.inner.counts)
+        return passed

@@ -12,9 +12,10 @@ from jobqueue import server
 from jobqueue.config import Config
 from jobqueue.errors import JobQueueError
 from jobqueue.handlers import builtins
-from jobqueue.job import Ending, Error, Outcome, Status
+from jobqueue.job import NEVER, Ending, Error, Outcome, Status
 from jobqueue.mailbox import Closed
 from jobqueue.signals import Stopping
+from jobqueue.stores.contract import Store
 from tests.simulation.handlers import registry
 from tests.simulation.medium import Medium
 from tests.simulation.runs import Run
@@ -37,6 +38,7 @@ class Life:
         self.serving = False
         self.failed = False
         self.started_at = trio.current_time()
+        self.up_at = NEVER
         self.shields: list[trio.CancelScope] = []
         self.server: server.Server
         self._requests: trio.Nursery
@@ -103,10 +105,11 @@ class Life:
         handlers = registry(self, sim.oracle, rng, builtins(world))
         stopping = cast("Stopping", self._Signals(self._asked, self._at_once))
         async with (
-            server.assembled(config, world, self._medium, handlers) as self.server,
+            server.assembled(config, world, cast("Store", self._medium), handlers) as self.server,
             trio.open_nursery() as self._requests,
         ):
             sim.trace("UP", self.number)
+            self.up_at = sim.wall.now()
             self.serving = True
             try:
                 await self._asked.wait()

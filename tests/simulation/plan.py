@@ -22,6 +22,17 @@ FAULTS = (
     "spoiled",  # rows that the store refuses
     "tight",  # a queue that takes few jobs
 )
+FEATURES = (
+    "unique",  # jobs with unique keys, few of them
+    "depends",  # jobs that wait for others
+    "queues",  # settings of queues change: pauses, caps, rates, weights, retention
+    "schedules",  # jobs that are submitted again and again
+    "amend",  # jobs are changed and deleted
+    "bulk",  # many are cancelled, retried, deleted by a filter
+    "explain",  # why does it not run?
+    "filter",  # lists of what matches
+    "events",  # listeners, some of which come back
+)
 STEPS = 900  # about as many as a run takes
 SECONDS = 30.0  # the same in virtual time
 
@@ -32,6 +43,7 @@ class Plan:
 
     seed: int
     faults: frozenset[str]
+    features: frozenset[str]
     crash_steps: tuple[int, ...]
     cuts: tuple[int, ...]
     drains: tuple[float, ...]
@@ -50,9 +62,13 @@ class Plan:
         """Whether it is one of this seed's faults."""
         return fault in self.faults
 
+    def uses(self, feature: str) -> bool:
+        """Whether clients use it."""
+        return feature in self.features
 
-def draw(seed: int, only: Sequence[str] | None = None) -> Plan:
-    """The plan of a seed; with `only`, of those faults."""
+
+def draw(seed: int, only: Sequence[str] | None = None, using: Sequence[str] | None = None) -> Plan:
+    """The plan of a seed; with `only`, of those faults, and with `using`, of those features."""
     rng = random.Random(f"plan {seed}")
     kind = rng.random()
     if kind < 0.1:
@@ -68,6 +84,7 @@ def draw(seed: int, only: Sequence[str] | None = None) -> Plan:
     return Plan(
         seed=seed,
         faults=faults,
+        features=_features(seed) if using is None else frozenset(using),
         crash_steps=tuple(sorted(rng.randrange(40, STEPS) for _ in range(crashes))) if "crash" in faults else (),
         cuts=tuple(sorted(rng.randrange(1, 80) for _ in range(cuts))) if "cut" in faults else (),
         drains=tuple(_signals(rng, drains)) if "drain" in faults else (),
@@ -87,3 +104,15 @@ def _signals(rng: random.Random, count: int) -> list[float]:
     """The moments of SIGTERM; some are followed by a second one."""
     moments = [rng.uniform(0.5, SECONDS) for _ in range(count)]
     return sorted([*moments, *(at + rng.choice((0.01, 1.0)) for at in moments if rng.random() < 0.3)])
+
+
+def _features(seed: int) -> frozenset[str]:
+    """What clients use beside the plain things; drawn by itself, so that a new feature changes nothing else."""
+    rng = random.Random(f"features {seed}")
+    kind = rng.random()
+    if kind < 0.15:
+        return frozenset()
+    if kind < 0.5:
+        return frozenset({rng.choice(FEATURES)})
+    likely = rng.choice((0.25, 0.5))
+    return frozenset(feature for feature in FEATURES if rng.random() < likely)

@@ -16,9 +16,12 @@ import trio
 from jobqueue.stores.contract import RowRefused
 from tests.simulation.clients import Client
 from tests.simulation.disk import Disk, FileDisk, MemoryDisk
+from tests.simulation.listeners import Listener
 from tests.simulation.node import Lives
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Plan, draw
+from tests.simulation.planners import Planner
+from tests.simulation.tuners import Tuner
 from tests.simulation.wire import Sim
 from tests.simulation.world import TAIL, Chance, Steps, Trace, Wall, seeded_run
 
@@ -49,9 +52,16 @@ class Verdict:
         return f"python -m tests.simulation {self.plan.seed}{store}"
 
 
-def simulate(seed: int, store: str = "memory", *, only: Sequence[str] | None = None, keep: int = TAIL) -> Verdict:
-    """Run a seed. `only`: these faults instead of those that it draws. `keep`: how much of the trace to keep."""
-    plan = draw(seed, only)
+def simulate(
+    seed: int,
+    store: str = "memory",
+    *,
+    only: Sequence[str] | None = None,
+    using: Sequence[str] | None = None,
+    keep: int = TAIL,
+) -> Verdict:
+    """Run a seed. `only`, `using`: these faults, features instead of the drawn ones. `keep`: how much of the trace."""
+    plan = draw(seed, only, using)
     trace = Trace(keep=keep)
     steps = Steps(trace, plan.crash_steps)
     chance, wall = Chance(seed), Wall()
@@ -88,15 +98,20 @@ async def _main(sim: Sim, seconds: list[float]) -> None:
                     faults.start_soon(_at, at, partial(sim.wall.jump, by))
                 if plan.has("echo"):
                     faults.start_soon(_echo, sim, lives)
+                known: list[str] = []
+                if plan.uses("events"):
+                    for index in range(2):
+                        faults.start_soon(Listener(f"l{index}", sim, lives, known).run)
+                if plan.uses("queues"):
+                    faults.start_soon(Tuner("tuner", sim, lives, []).run)
                 with trio.move_on_after(PATIENCE_SECONDS + plan.set_back) as patience:
                     async with trio.open_nursery() as clients:
-                        known: list[str] = []
                         for index in range(plan.clients):
                             clients.start_soon(Client(f"c{index}", sim, lives, known).run)
                 if patience.cancelled_caught:
                     oracle.blame("the clients never got their answers")
                 faults.cancel_scope.cancel()
-            await _quiet(sim)
+            await _quiet(sim, lives)
             await _end(lives)
             nursery.cancel_scope.cancel()
     seconds.append(trio.current_time())
@@ -119,18 +134,22 @@ async def _echo(sim: Sim, lives: Lives) -> None:
         await trio.sleep(rng.choice((0.0, 0.3, 1.0)) + 0.01)
         runs = [run for run in sim.oracle.ledger.ended() if run.how in ("returned", "raised")]
         if lives.life is not None and runs and rng.random() < ECHO_CHANCE:
-            job = sim.oracle.jobs[(run := rng.choice(runs[-5:])).id]
-            if run.how == "returned" or job.epoch > run.epoch:
+            job = sim.oracle.jobs.get((run := rng.choice(runs[-5:])).id)
+            if job is not None and (run.how == "returned" or job.epoch > run.epoch):
                 lives.life.echo(run)
 
 
-async def _quiet(sim: Sim) -> None:
+async def _quiet(sim: Sim, lives: Lives) -> None:
     """No more faults: within the time everything must have ended."""
     sim.trace("QUIET")
     sim.disk.faulty = False
     sim.steps.no_more_crashes()
     sim.wall.settle()
     with trio.move_on_after(QUIET_SECONDS) as quiet:
+        if sim.plan.uses("queues"):
+            await Tuner("tuner", sim, lives, []).relax()
+        if sim.plan.uses("schedules"):
+            await Planner("planner", sim, lives, []).stop()
         while sim.oracle.unended():  # noqa: ASYNC110 - the oracle is told of moves, and has no tasks to wake
             await trio.sleep(1.0)
     if quiet.cancelled_caught:
@@ -155,7 +174,7 @@ def _listening(sim: Sim) -> Iterator[None]:
         error = event.get("exc_info")
         sim.trace("  log", method, said, repr(error) if error else "")
         life = sim.dying()
-        expected = (said == "store failing" and sim.disk.struck) or isinstance(error, RowRefused)
+        expected = (said in ("store failing", "schedules held up") and sim.disk.struck) or isinstance(error, RowRefused)
         if method in ("error", "critical") and not expected and not life:
             sim.oracle.blame(f"the log says {event}")
         raise structlog.DropEvent

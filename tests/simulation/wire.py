@@ -73,6 +73,7 @@ class Exchange:
         self._cancel = trio.CancelScope()
         self._gone = trio.Event()
         self.leave_after: int | None = None
+        self.begun_at = 0  # how much had happened when the answer began
         self.answer = Answer()
         self.ended = trio.Event()
 
@@ -110,6 +111,7 @@ class Exchange:
         if not life.alive or self._gone.is_set():
             return
         if message["type"] == "http.response.start":
+            self.begun_at = len(self._sim.oracle.stream.life(life.number).log)
             self.answer.status = message["status"]
             self.answer.headers = [tuple(header) for header in message["headers"]]
         else:

@@ -34,7 +34,7 @@ def test_the_defaults_are_those_of_the_table() -> None:
     assert (config.queues, config.handlers, config.hosts) == (("default",), (), ())
     assert (config.grace, config.drain_delay, config.auth) == (8, 0, None)
     assert (config.max_queued, config.max_body, config.max_connections) == (2_000_000, 1 << 20, 2_000)
-    assert (config.log_format, config.log_level) == ("auto", "info")
+    assert (config.log_format, config.log_level, config.clock) == ("auto", "info", "system")
 
 
 def test_every_setting_has_its_check() -> None:
@@ -78,6 +78,7 @@ SAID: dict[str, tuple[str, Any]] = {
     "max_connections": ("1", 1),
     "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),
+    "clock": ("manual", "manual"),
 }
 
 
@@ -118,6 +119,7 @@ def test_a_star_is_all_queues() -> None:
         *(("max_connections", said) for said in ("0", "x")),
         *(("log_format", said) for said in ("", "xml")),
         *(("log_level", said) for said in ("", "trace", "INFO")),
+        *(("clock", said) for said in ("", "MANUAL", "virtual")),
         *(("host", said) for said in ("",)),
         *(("unix", said) for said in ("", "a\0b")),
     ],

@@ -18,8 +18,8 @@ def test_nothing_is_known_while_nothing_drains() -> None:
 
 
 def test_one_is_told_when_room_for_it_is_made() -> None:
-    """A little later than the queue needs to drain as many jobs."""
-    assert Turnstile().comeback("q", 10, RATE, 5.0) == pytest.approx(10 / (SHARE * RATE))
+    """When the queue has drained as many jobs."""
+    assert Turnstile().comeback("q", 10, RATE, 5.0) == pytest.approx(10 / RATE)
 
 
 def test_many_are_spread() -> None:
@@ -27,7 +27,7 @@ def test_many_are_spread() -> None:
     turnstile = Turnstile()
     moments = [turnstile.comeback("q", 1, RATE, 0.0) or 0 for _ in range(1000)]
     assert max(Counter(int(moment) for moment in moments).values()) <= SHARE * RATE + 1
-    assert max(moments) == pytest.approx(1000 / (SHARE * RATE))
+    assert max(moments) == pytest.approx(1000 / (SHARE * RATE), rel=0.01)
 
 
 def test_promises_run_out() -> None:
@@ -35,7 +35,7 @@ def test_promises_run_out() -> None:
     turnstile = Turnstile()
     for _ in range(1000):
         turnstile.comeback("q", 1, RATE, 0.0)
-    assert turnstile.comeback("q", 1, RATE, 60.0) == pytest.approx(1 / (SHARE * RATE))
+    assert turnstile.comeback("q", 1, RATE, 60.0) == pytest.approx(1 / RATE)
 
 
 def test_queues_do_not_wait_for_each_other() -> None:
@@ -43,7 +43,7 @@ def test_queues_do_not_wait_for_each_other() -> None:
     turnstile = Turnstile()
     for _ in range(1000):
         turnstile.comeback("full", 1, RATE, 0.0)
-    assert turnstile.comeback("other", 1, RATE, 0.0) == pytest.approx(1 / (SHARE * RATE))
+    assert turnstile.comeback("other", 1, RATE, 0.0) == pytest.approx(1 / RATE)
 
 
 def test_nobody_is_sent_away_for_ever() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from jobqueue.actors.commands import ties
 from jobqueue.errors import Draining, JobQueueError, retry_after
 from jobqueue.job import Draft, Job, LaneKey, LogLine, Outcome, Progress
 from jobqueue.mailbox import Orders, Reply
@@ -46,11 +47,12 @@ class Submit:
 
     def weigh(self) -> int:
         """By row and text."""
-        return sum(ROW_BYTES + len(draft.payload) for draft in self.drafts)
+        return sum(ROW_BYTES + len(draft.payload) for draft in self.drafts) + ties.weigh(self.drafts)
 
     def needs(self, needs: Needs) -> None:
-        """The lanes that are filled, and the key."""
+        """The lanes that are filled, whom they have to do with, and the key."""
         needs.lanes.update(LaneKey(draft.queue, draft.priority, draft.group) for draft in self.drafts)
+        ties.declare(needs, self.drafts)
         if self.key is not None:
             needs.keys.add((self.key.scope, self.key.key))
 
@@ -71,7 +73,8 @@ class SubmitEach:
         return sum(ROW_BYTES + len(draft.payload) for draft, _ in self.asked)
 
     def needs(self, needs: Needs) -> None:
-        """The lanes that are filled, and the keys."""
+        """The lanes that are filled, whom they have to do with, and the keys."""
+        ties.declare(needs, [draft for draft, _ in self.asked])
         for draft, key in self.asked:
             needs.lanes.add(LaneKey(draft.queue, draft.priority, draft.group))
             if key is not None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from jobqueue.clock import Micros
 from jobqueue.errors import NotFound, Removed
-from jobqueue.job import AttemptRecord, Job, Line, Progress, Status
+from jobqueue.job import SPARED, AttemptRecord, Job, Line, Progress, Status
 from jobqueue.rules.changes import Changes, KeyRecord
 from jobqueue.rules.table.lanes import Lanes
 from jobqueue.rules.table.links import Links
@@ -60,8 +62,15 @@ class Table(Links, Lanes):
         changes.seq += 1
         return changes.seq
 
+    def last_seq(self) -> int:
+        """The greatest of those numbers that was given."""
+        return self.changes.seq or self._rows.last_seq()
+
     def add(self, job: Job) -> Job:
         """Accept a new job."""
+        if job.status > 3:  # it ends where it begins
+            job = self._dated(job)
+            self._ends.append((self.changes.seq, job.seq, job.status is Status.DONE))
         self.changes.jobs[job.id] = (None, job)
         self._counts(job.queue)[job.status] += 1
         if job.status is Status.QUEUED or job.status is Status.RUNNING:
@@ -74,10 +83,12 @@ class Table(Links, Lanes):
         """Replace `before`, as it now stands in the table, by `after`. Raises IllegalMove."""
         if not _LEGAL[before.status][after.status]:
             raise IllegalMove(f"{before.status.name} -> {after.status.name} of {before.id}")
+        was, now = before.status, after.status
+        if now > 3 >= was:  # it has ended; the property is slower
+            after = self._dated(after)
         jobs = self.changes.jobs
         change = jobs.get(before.id)
         jobs[before.id] = (before if change is None else change[0], after)
-        was, now = before.status, after.status
         counts = self._counts(after.queue)
         counts[now] += 1
         counts[was] -= 1
@@ -92,9 +103,18 @@ class Table(Links, Lanes):
         options = after.options
         if options.unique is not None:
             self._follow_key(before, after)
-        if options.depends_on and now.ended:
-            self.changes.unlinked[after.seq] = None
+        if now > 3 >= was:  # it has ended
+            self._ends.append((self.changes.seq, after.seq, now == 4))
+            if options.depends_on:
+                self.changes.unlinked[after.seq] = None
         return after
+
+    def _dated(self, job: Job) -> Job:
+        queue = self.queue(job.queue)
+        if queue is None or not queue.retention:
+            return job
+        due_at = self.kept_until(job)
+        return job if due_at == job.due_at else msgspec.structs.replace(job, due_at=due_at)
 
     def remove(self, job: Job) -> None:
         """Forget an ended job, but for its tombstone."""
@@ -102,6 +122,11 @@ class Table(Links, Lanes):
         self.changes.jobs[job.id] = (job if change is None else change[0], None)
         self._counts(job.queue)[job.status] -= 1
         self.release(job)
+
+    def spare(self, job: Job, until: Micros) -> None:
+        """Keep an ended job beyond its time; when it is due, it is to be looked at again."""
+        self.changes.spared = True
+        self.put(job, msgspec.structs.replace(job, due_at=SPARED + until))
 
     def record(self, attempt: AttemptRecord) -> None:
         """Keep an ended attempt in the job's history."""

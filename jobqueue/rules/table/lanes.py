@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobqueue.clock import Micros
-from jobqueue.job import OPEN, SUSPECT_CRASHES, Job, Lane, LaneKey, Status
+from jobqueue.job import NEVER, OPEN, SUSPECT_CRASHES, Job, Lane, LaneKey, Status
 from jobqueue.queue import Queue
 from jobqueue.rules import caps
 from jobqueue.rules.changes import LaneEdit
@@ -17,7 +17,17 @@ class Lanes(Settings):
 
     def ahead(self, job: Job, most: int) -> int:
         """How many queued jobs stand before this one in its lane; counted up to `most`."""
-        return self._rows.ahead(job.lane, job.place, most)
+        lane, place = job.lane, job.place
+        left = come = 0
+        for old, new in self.changes.jobs.values():
+            left += old is not None and old.status is Status.QUEUED and old.place < place and old.lane == lane
+            come += new is not None and new.status is Status.QUEUED and new.place < place and new.lane == lane
+        return min(most, self._rows.ahead(lane, place, most + left) - left + come)
+
+    def lane(self, key: LaneKey) -> Lane:
+        """A lane as it now is."""
+        edit = self.changes.lanes.get(key)
+        return edit.lane() if edit is not None else self._rows.lane(key) or Lane(key)
 
     def count(self, queue: str, status: Status) -> int:
         """How many jobs of the queue have the status."""
@@ -94,9 +104,24 @@ class Lanes(Settings):
     def _edit(self, key: LaneKey) -> LaneEdit:
         edit = self.changes.lanes.get(key)
         if edit is None:
-            edit = LaneEdit(self._rows.lane(key) or Lane(key))
+            lane = self._rows.lane(key)
+            if lane is None:
+                edit = LaneEdit(Lane(key), self.queue(key.queue))
+                self._born[key.queue] = self._born.get(key.queue, 0) + 1
+            else:
+                edit = LaneEdit(lane, self.queue(key.queue), kept=not (lane.queued or lane.running))
             self.changes.lanes[key] = edit
+            if key.group is not None:
+                self._groups.setdefault((key.queue, key.group), []).append(key)
         return edit
+
+    def lanes(self, queue: str) -> int:
+        """How many lanes the queue has."""
+        return self._rows.lanes(queue) + self._born.get(queue, 0)
+
+    def has_lane(self, key: LaneKey) -> bool:
+        """Whether the lane is one of them."""
+        return key in self.changes.lanes or self._rows.lane(key) is not None
 
     def _counts(self, queue: str) -> list[int]:
         counts = self.changes.counts.get(queue)
@@ -107,37 +132,57 @@ class Lanes(Settings):
     def _enter(self, edit: LaneEdit, status: Status) -> None:
         if status is Status.RUNNING:
             edit.running += 1
-            self._follow_caps(edit.key)
+            if edit.settings is not None:
+                self._fill(edit.key, edit.settings)
             return
         if not edit.queued:
             # a lane that fills anew starts at the present turn: it neither starves nor has saved up
             edit.turn = max(edit.turn, self.band(edit.key.queue, edit.key.priority))
-            self._follow_caps(edit.key)
+            if edit.settings is not None:
+                self._fill(edit.key, edit.settings)
         edit.queued += 1
 
     def _exit(self, edit: LaneEdit, status: Status) -> None:
         if status is Status.RUNNING:
             edit.running -= 1
-            self._follow_caps(edit.key)
+            if edit.settings is not None:
+                self._free(edit.key, edit.settings)
         else:
             edit.queued -= 1
-        if edit.forgettable and not edit.key.suspect:
+        if not (edit.queued or edit.running or edit.key.suspect) and edit.key.group is not None:
             self._leave(edit)
 
-    def _follow_caps(self, key: LaneKey) -> None:
-        if key.group is not None:
-            queue = self.queue(key.queue)
-            if queue is not None and queue.group:
-                self.regroup(queue, key.group)
+    def _fill(self, key: LaneKey, queue: Queue) -> None:
+        """Close the lanes of a group of which as many run as may."""
+        if key.group is None or queue.group.concurrency is None:
+            return
+        if caps.full(queue.group, self.group_running(key.queue, key.group)):
+            self._set_opening(key.queue, key.group, NEVER)
+
+    def _free(self, key: LaneKey, queue: Queue) -> None:
+        """One less runs: more may start, in the group too."""
+        if queue.caps.concurrency is not None:
+            self.changes.freed[key.queue] = None
+        if key.group is None or queue.group.concurrency is None:
+            return
+        self.changes.freed[key.queue] = None
+        if not caps.full(queue.group, self.group_running(key.queue, key.group)):
+            for edit in self._closed_of(key.queue, key.group):
+                if edit.opens_at == NEVER:
+                    self._open(edit)  # if its rate is reached, a claim will find that
 
     def _leave(self, edit: LaneEdit) -> None:
         """Forget an idle lane and its turn: virtual time moves to half a step beyond where the lane was served.
 
         So who comes back with one job at a time never starves the others, and who is new still comes within a round.
+        A group of a small share is remembered until its turn comes: a long step would leave the others behind.
         """
         band = (edit.key.queue, edit.key.priority)
-        turn = edit.turn - self.step(edit.key) / 2
-        if turn > self.band(*band):
+        now = self.band(*band)
+        step = self.step(edit.key)
+        edit.kept = step > 1 and edit.turn > now + 1
+        turn = edit.turn - step / 2
+        if turn > now and not edit.kept:
             self.changes.bands[band] = turn
 
     def step(self, lane: LaneKey) -> float:
@@ -147,35 +192,88 @@ class Lanes(Settings):
         queue = self.queue(lane.queue)
         return 1.0 if queue is None else 1.0 / queue.weight(lane.group)
 
-    def group_lanes(self, queue: str, group: str) -> list[LaneEdit]:
-        """All lanes of a group, to be changed."""
-        keys = {lane.key for lane in self._rows.lanes_of(queue, group)}
-        keys.update(key for key in self.changes.lanes if key.group == group and key.queue == queue)
-        return [self._edit(key) for key in sorted(keys)]
+    def group_running(self, queue: str, group: str) -> int:
+        """How many jobs of a group run, over all its lanes."""
+        edits = self.changes.lanes
+        untouched = sum(lane.running for lane in self._rows.lanes_of(queue, group) if lane.key not in edits)
+        return untouched + sum(edits[key].running for key in self._groups.get((queue, group), ()))
 
-    def regroup(self, queue: Queue, group: str) -> None:
+    def regroup(self, queue: Queue, group: str, now: Micros) -> None:
         """Open or close the lanes of a group, by what runs of it and what has started."""
-        lanes = self.group_lanes(queue.name, group)
-        running = sum(edit.running for edit in lanes)
-        opens_at = caps.opens_at(queue.group, running, self.window(queue.name, group))
-        for edit in lanes:
-            edit.opens_at = opens_at
+        running = self.group_running(queue.name, group)
+        self._set_opening(queue.name, group, caps.opens_at(queue.group, running, self.window(queue.name, group), now))
+
+    def _set_opening(self, queue: str, group: str, at: Micros) -> None:
+        for lane in sorted(self._rows.lanes_of(queue, group), key=_key):
+            if lane.opens_at != at:
+                self._edit(lane.key)
+        for key in self._groups.get((queue, group), ()):
+            edit = self.changes.lanes[key]
+            if at == OPEN:
+                self._open(edit)
+            edit.opens_at = at
+        if OPEN < at < NEVER and (self.changes.opening is None or at < self.changes.opening):
+            self.changes.opening = at
+
+    def _open(self, edit: LaneEdit) -> None:
+        """Open a lane. As one that fills anew it starts at the present turn: it has saved nothing up behind its cap."""
+        if edit.opens_at != OPEN:
+            edit.opens_at = OPEN
+            edit.turn = max(edit.turn, self.band(edit.key.queue, edit.key.priority))
+
+    def _closed_of(self, queue: str, group: str) -> list[LaneEdit]:
+        """The closed lanes of a group, to be changed."""
+        for lane in sorted(self._rows.lanes_of(queue, group), key=_key):
+            if lane.opens_at != OPEN:
+                self._edit(lane.key)
+        edits = [self.changes.lanes[key] for key in self._groups.get((queue, group), ())]
+        return [edit for edit in edits if edit.opens_at != OPEN]
 
     def open_due(self, now: Micros, count: int) -> int:
         """Open the lanes whose moment has come; how many."""
         due = [lane for lane in self._rows.opening(now, count) if lane.key not in self.changes.lanes]
         for lane in due:
-            self._edit(lane.key).opens_at = OPEN
+            self._open(self._edit(lane.key))
+            self.changes.freed[lane.key.queue] = None
         return len(due)
 
-    def configure(self, queue: Queue) -> None:
-        """Give a queue these settings; what was closed by a cap is open until a claim finds the new one reached."""
-        self.changes.queues[queue.name] = queue
-        for lane in self._rows.closed(queue.name):
-            self._edit(lane.key).opens_at = OPEN
+    def open_all(self, queue: str) -> None:
+        """Open what a cap has closed: a claim will find whether it is still reached."""
+        for lane in sorted(self._rows.closed(queue), key=_key):
+            self._edit(lane.key)
         for key, edit in self.changes.lanes.items():
-            if key.queue == queue.name:
-                edit.opens_at = OPEN
+            if key.queue == queue:
+                self._open(edit)
+        self.changes.freed[queue] = None
+
+    def configure(self, after: Queue) -> None:
+        """Give a queue these settings, from this moment on."""
+        name = after.name
+        before = self.queue(name) or Queue(name)
+        self.changes.queues[name] = after
+        self._named = name, after
+        for key, edit in self.changes.lanes.items():
+            if key.queue == name:
+                edit.settings = after
+        if before.group != after.group:
+            self.open_all(name)
+        for group in sorted(before.weights.keys() | after.weights.keys()):
+            if before.weight(group) != after.weight(group):
+                self._reweigh(name, group)
+        self.changes.freed[name] = None
+
+    def _reweigh(self, queue: str, group: str) -> None:
+        """A group's share changed: its next turn is not further off than one step of the new one."""
+        for lane in sorted(self._rows.lanes_of(queue, group), key=_key):
+            self._edit(lane.key)
+        for key in self._groups.get((queue, group), ()):
+            edit = self.changes.lanes[key]
+            edit.kept = False
+            edit.turn = min(edit.turn, self.band(queue, key.priority) + self.step(key))
+
+
+def _key(lane: Lane) -> tuple[int, str, bool]:
+    return (lane.key.priority, lane.key.group or "", lane.key.suspect)
 
 
 def _service_order(lane: Lane) -> tuple[int, float, str]:

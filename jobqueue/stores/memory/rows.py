@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobqueue.clock import Micros
-from jobqueue.job import OPEN, Job, Lane, LaneKey, Status
+from jobqueue.job import OPEN, SPARED, Job, Lane, LaneKey, Status
 from jobqueue.queue import Queue, Window
-from jobqueue.rules.changes import KeyRecord
+from jobqueue.rules.changes import End, KeyRecord
 from jobqueue.schedule import Schedule
 from jobqueue.stores.contract import (
     Needs,
@@ -23,10 +23,12 @@ class Undeclared(Exception):
 class MemoryRows:
     """What one batch reads, held to what it declared."""
 
-    def __init__(self, tables: Tables, needs: Needs) -> None:
+    def __init__(self, tables: Tables, needs: Needs, now: Micros) -> None:
         self._tables = tables
+        self._now = now
         self._needs = needs
         self._loaded: set[str] = set(needs.jobs)
+        self._uniques = set(needs.uniques)
 
     def job(self, id: str) -> Job | None:
         """By id, if declared or loaded on another way."""
@@ -35,7 +37,7 @@ class MemoryRows:
 
     def removed(self, id: str) -> bool:
         """Whether a tombstone stands there."""
-        return id in self._tables.removed
+        return self._tables.gone(id, self._now)
 
     def key(self, scope: str, key: str) -> KeyRecord | None:
         """By scope and key; the jobs that it names are loaded with it."""
@@ -48,6 +50,10 @@ class MemoryRows:
     def lane(self, key: LaneKey) -> Lane | None:
         """A lane."""
         return self._tables.lanes.get(key)
+
+    def lanes(self, queue: str) -> int:
+        """How many."""
+        return sum(1 for key in self._tables.lanes if key.queue == queue)
 
     def lanes_of(self, queue: str, group: str) -> Sequence[Lane]:
         """The lanes of a group."""
@@ -72,7 +78,7 @@ class MemoryRows:
 
     def ready(self, queue: str, count: int, *, suspect: bool) -> Sequence[Lane]:
         """Lanes with queued jobs, in the order of service."""
-        self._require_claim(queue)
+        self._require(queue in self._needs.lines or {queue, "*"} & self._needs.claims.keys(), f"lanes of {queue}")
         lanes = [
             lane
             for key, lane in self._tables.lanes.items()
@@ -95,20 +101,21 @@ class MemoryRows:
         return self._tables.counts.get(queue, [0] * len(Status))
 
     def ended(self) -> int:
-        """Ended jobs."""
-        return len(self._tables.fading)
+        """Ended jobs, without those that are spared: they stand at the end."""
+        return bisect_left(self._tables.fading, (SPARED, 0, ""))
 
     def due(self, now: Micros, count: int) -> Sequence[Job]:
         """What time changes."""
         self._require(count <= self._needs.most_due, "due jobs")
-        waking = self._until(self._tables.waking, now, count)
-        return self._load(waking + self._until(self._tables.fading, now, count - len(waking)))
+        due = self._until(self._tables.waking, now, count)
+        due += self._until(self._tables.fading, now, count - len(due))
+        due += self._until(self._tables.fading[self.ended() :], SPARED + now, count - len(due))
+        return self._load(due)
 
     def surplus(self, keep: int, count: int) -> Sequence[Job]:
         """Ended jobs that are too many."""
         self._require(count <= self._needs.most_due, "surplus jobs")
-        fading = self._tables.fading
-        return self._load(id for _, _, id in fading[: max(0, min(count, len(fading) - keep))])
+        return self._load(id for _, _, id in self._tables.fading[: max(0, min(count, self.ended() - keep))])
 
     def stale_keys(self, now: Micros, count: int) -> Sequence[KeyRecord]:
         """Keys past their time; they were kept in order of time."""
@@ -129,38 +136,55 @@ class MemoryRows:
         )
 
     def holder(self, queue: str, key: str) -> str | None:
-        """Who holds a unique key; the holder is loaded with it."""
+        """Who holds a unique key, if it is declared or that of a job that is; the holder is loaded with it."""
+        loaded = (self._tables.jobs[id] for id in self._loaded if id in self._tables.jobs)
+        theirs = ((job.queue, job.options.unique.key) for job in loaded if job.options.unique is not None)
+        self._require((queue, key) in self._uniques or (queue, key) in theirs, f"unique key {key}")
         holder = self._tables.holders.get((queue, key))
         if holder is not None:
             self._loaded.add(holder)
         return holder
 
-    def links(self) -> int:
-        """How many dependencies there are."""
-        return len(self._tables.links)
+    def links(self) -> bool:
+        """Whether there are dependencies."""
+        return bool(self._tables.children or self._tables.resolving)
 
-    def children(self, parent: int, count: int) -> Sequence[Job]:
-        """Who waits for a parent."""
-        seqs = sorted(child for (seq, child), met in self._tables.links.items() if seq == parent and not met)
-        return self._load(self._tables.ids[seq] for seq in seqs[:count])
+    def children(self, end: End, count: int) -> Sequence[tuple[int, str]]:
+        """Who waits for a parent; they are loaded with it."""
+        tables = self._tables
+        seqs = [seq for seq, met in tables.children.get(end.parent, {}).items() if seq <= end.upto and not met][:count]
+        found = [(seq, tables.ids[seq]) for seq in seqs]
+        self._loaded.update(id for _, id in found)
+        return found
 
     def dependents(self, parent: int) -> int:
         """How many depend on a parent."""
-        return sum(1 for seq, _ in self._tables.links if seq == parent)
+        return len(self._tables.children.get(parent, ()))
 
     def unmet(self, child: int, count: int) -> Sequence[int]:
         """Whom a child waits for."""
-        return [parent for (parent, seq), met in self._tables.links.items() if seq == child and not met][:count]
+        children = self._tables.children
+        return [parent for parent in self._tables.parents.get(child, ()) if not children[parent][child]][:count]
 
-    def resolving(self, count: int) -> Sequence[str]:
+    def parents(self, child: Job, count: int) -> Sequence[tuple[int, str]]:
+        """The same, by seq and id; they are loaded with it."""
+        unmet = set(self.unmet(child.seq, len(child.options.depends_on)))
+        named = [self._tables.jobs[id] for id in child.options.depends_on if id in self._tables.jobs]
+        found = sorted((parent.seq, parent.id) for parent in named if parent.seq in unmet)[:count]
+        self._loaded.update(id for _, id in found)
+        return found
+
+    def resolving(self, count: int) -> Sequence[End]:
         """Whose end is still to be told."""
-        ids = list(self._tables.resolving)[:count]
-        self._loaded.update(ids)
-        return ids
+        return sorted(self._tables.resolving)[:count]
 
     def queue(self, name: str) -> Queue | None:
         """A queue's settings."""
         return self._tables.queues.get(name)
+
+    def configured(self) -> Sequence[str]:
+        """Queues with settings."""
+        return list(self._tables.queues)
 
     def names(self) -> int:
         """How many queues are known."""
@@ -178,41 +202,33 @@ class MemoryRows:
         """Queues whose ended jobs get another due time."""
         return self._tables.redating
 
-    def ended_of(self, queue: str, after: int, count: int) -> Sequence[Job]:
-        """Ended jobs of a queue, by seq."""
+    def ended_of(self, queue: str, after: int, count: int) -> tuple[Sequence[Job], int | None]:
+        """Ended jobs of a queue, by seq; all rows are looked at."""
         jobs = [job for job in self._tables.jobs.values() if job.queue == queue and job.status.ended]
-        return self._load(job.id for job in sorted(jobs, key=lambda job: job.seq) if job.seq > after)[:count]
+        later = sorted((job for job in jobs if job.seq > after), key=lambda job: job.seq)
+        return self._load(job.id for job in later[:count]), later[count - 1].seq if len(later) > count else None
 
     def schedule(self, name: str) -> Schedule | None:
-        """A schedule; the job of its last fire is loaded with it."""
+        """A schedule; the job that it made last and the holder of its unique key are loaded with it."""
         self._require(self._needs.schedules & {name, "*"}, f"schedule {name}")
         schedule = self._tables.schedules.get(name)
-        if schedule is not None and schedule.last_id is not None:
-            self._loaded.add(schedule.last_id)
+        if schedule is not None:
+            if schedule.last_id is not None:
+                self._loaded.add(schedule.last_id)
+            draft = schedule.draft
+            if draft.options.unique is not None:
+                self._uniques.add((draft.queue, draft.options.unique.key))
         return schedule
 
     def schedules(self) -> int:
         """How many there are."""
         return len(self._tables.schedules)
 
-    def firing(self, now: Micros, count: int) -> Sequence[Schedule]:
-        """Those whose time has come."""
+    def fires(self, count: int) -> Sequence[tuple[Micros, str]]:
+        """The first fire times."""
         self._require("*" in self._needs.schedules, "what fires")
-        due = [(at, schedule.name) for schedule in self._active() if (at := schedule.next_at or 0) <= now]
-        found = [self._tables.schedules[name] for _, name in sorted(due)[:count]]
-        self._loaded.update(schedule.last_id for schedule in found if schedule.last_id is not None)
-        return found
-
-    def next_fire(self) -> Micros | None:
-        """The earliest fire time."""
-        return min((schedule.next_at or 0 for schedule in self._active()), default=None)
-
-    def _active(self) -> list[Schedule]:
-        return [
-            schedule
-            for schedule in self._tables.schedules.values()
-            if not schedule.paused and schedule.next_at is not None
-        ]
+        active = [schedule for schedule in self._tables.schedules.values() if not schedule.paused]
+        return sorted((one.next_at, one.name) for one in active if one.next_at is not None)[:count]
 
     def last_seq(self) -> int:
         """The greatest number given."""

@@ -9,7 +9,7 @@ import msgspec
 from jobqueue.clock import SECOND, Micros
 from jobqueue.job import AttemptRecord, Job, Lane, LaneKey, Line, Progress, Status
 from jobqueue.queue import Queue, Window
-from jobqueue.rules.changes import Changes, KeyRecord
+from jobqueue.rules.changes import Changes, End, KeyRecord
 from jobqueue.schedule import Schedule
 from jobqueue.stores.contract import (
     MOST_ATTEMPTS,
@@ -37,9 +37,10 @@ class Tables:
         self.waking: list[tuple[Micros, int, str]] = []  # (due_at, seq, id) of jobs that have not ended
         self.fading: list[tuple[Micros, int, str]] = []  # the same of jobs that have
         self.holders: dict[tuple[str, str], str] = {}
-        self.links: dict[tuple[int, int], bool] = {}  # (parent, child) to whether it is met
+        self.children: dict[int, dict[int, bool]] = {}  # of a parent, by seq, to whether they need not wait for it
+        self.parents: dict[int, list[int]] = {}  # of a child
         self.ids: dict[int, str] = {}  # of children
-        self.resolving: dict[str, None] = {}
+        self.resolving: set[End] = set()
         self.queues: dict[str, Queue] = {}
         self.windows: dict[tuple[str, str | None], Window] = {}
         self.redating: dict[str, int] = {}
@@ -49,6 +50,11 @@ class Tables:
         """The job with its progress."""
         progress = self.progress.get(job.seq)
         return job if progress is None else msgspec.structs.replace(job, progress=progress)
+
+    def gone(self, id: str, now: Micros) -> bool:
+        """Whether a job of this id was removed, as far as that is still to be known."""
+        at = self.removed.get(id)
+        return at is not None and at > now - TOMBSTONE_SECONDS * SECOND
 
     def commit(self, changes: Changes, now: Micros) -> None:
         """Make all changes; none of them can fail."""
@@ -97,19 +103,30 @@ class Tables:
             if self.holders.get((queue, key)) == id:
                 del self.holders[queue, key]
         self.holders.update(changes.holders)
-        for link, child in changes.linked.items():
-            self.links[link] = False
-            self.ids[link[1]] = child
-        for link in changes.met.keys() & self.links.keys():
-            self.links[link] = True
-        for link in [link for link in self.links if link[1] in changes.unlinked]:
-            del self.links[link]
-            self.ids.pop(link[1], None)
-        for id, waits in changes.resolving.items():
+        if changes.linked:
+            self.ids |= {new.seq: new.id for _, new in changes.jobs.values() if new and new.seq in changes.linked}
+        for child, parents in changes.linked.items():
+            self.parents[child] = parents
+            for parent in parents:
+                self.children.setdefault(parent, {})[child] = False
+        for child, met in changes.met.items():
+            for parent in met:
+                self.children[parent][child] = True
+        for child in changes.unlinked:
+            self._unlink(child)
+        for end, waits in changes.resolving.items():
             if waits:
-                self.resolving[id] = None
+                self.resolving.add(end)
             else:
-                self.resolving.pop(id, None)
+                self.resolving.discard(end)
+
+    def _unlink(self, child: int) -> None:
+        self.ids.pop(child, None)
+        for parent in self.parents.pop(child, ()):
+            children = self.children[parent]
+            del children[child]
+            if not children:
+                del self.children[parent]
 
     def _commit_settings(self, changes: Changes, now: Micros) -> None:
         self.queues.update(changes.queues)

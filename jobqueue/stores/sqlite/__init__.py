@@ -16,33 +16,37 @@ import apsw
 
 from jobqueue.clock import Micros
 from jobqueue.errors import StorageFull, StoreUnavailable
-from jobqueue.job import NEVER, AttemptRecord, Job, LaneKey, Line
+from jobqueue.job import NEVER, SPARED, AttemptRecord, Job, LaneKey, Line
+from jobqueue.queue import Known
 from jobqueue.rules.changes import Changes
 from jobqueue.rules.table import Table
-from jobqueue.stores.contract import REMOVED, Engine, Filter, Needs, Page, Removed, RowRefused, StoreFailed
-from jobqueue.stores.sqlite import codec, commit, schema
+from jobqueue.schedule import Schedule
+from jobqueue.stores.contract import REMOVED, Engine, Filter, Matches, Needs, Page, Removed, RowRefused, StoreFailed
+from jobqueue.stores.sqlite import codec, commit, listing, schema, settings
 from jobqueue.stores.sqlite.cache import Cache
+from jobqueue.stores.sqlite.known import known
 from jobqueue.stores.sqlite.links import has_links
-from jobqueue.stores.sqlite.rows import BY_ID, SqliteRows
+from jobqueue.stores.sqlite.listing import WHOLE
+from jobqueue.stores.sqlite.rows import BY_ID, SqliteRows, is_removed
 from jobqueue.stores.sqlite.thread import OneThread, Runner
 
 T = TypeVar("T")
 
-WHOLE = (
-    f"SELECT {codec.JOB}, {codec.BODY}, {codec.REPORT} FROM jobs JOIN bodies USING(seq)"  # noqa: S608 - constants
-    " LEFT JOIN attempts ON attempts.seq = jobs.seq AND attempts.epoch = jobs.epoch"
-    " AND (jobs.attempt > 0 OR jobs.crashes > 0)"  # a retry hides how it ended before
-    " LEFT JOIN progress ON progress.seq = jobs.seq"
-)
 WHOLE_BY_ID = f"{WHOLE} WHERE id = ?"
 NEXT_DUE = (
     "SELECT min(due) FROM ("  # noqa: S608 - a constant of ours
     "SELECT min(due_at) AS due FROM jobs WHERE status < 4 AND due_at IS NOT NULL UNION ALL "
     "SELECT min(due_at) FROM jobs WHERE status >= 4 AND due_at IS NOT NULL UNION ALL "
+    f"SELECT min(due_at) - {SPARED} FROM jobs WHERE status >= 4 AND due_at >= {SPARED} UNION ALL "
     "SELECT min(expires_at) FROM idempotency UNION ALL "
     f"SELECT min(opens_at) FROM lanes WHERE opens_at > 0 AND opens_at < {NEVER} UNION ALL "
     "SELECT 0 WHERE EXISTS(SELECT 1 FROM resolving) UNION ALL "
     "SELECT 0 WHERE EXISTS(SELECT 1 FROM queues WHERE redated IS NOT NULL))"
+)
+LATEST = (
+    "SELECT max(at) FROM ("
+    "SELECT max(max(created_at, ifnull(started_at, 0), ifnull(finished_at, 0))) AS at FROM jobs UNION ALL "
+    "SELECT max(finished_at) FROM attempts UNION ALL SELECT max(at) FROM removed)"
 )
 CHECKPOINT_PAGES = 4000  # of the log, before it is moved into the file
 SHM_FULL = {apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP}  # the wal-index could not grow: the disk is full
@@ -138,12 +142,14 @@ class SqliteStore:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            table = Table(SqliteRows(connection, self._cache))
+            table = Table(SqliteRows(connection, self._cache, self._now()))
             result = decide(table)
             if table.changes.empty():
                 connection.execute("ROLLBACK")
                 return result
             new_lanes = self._commit(table.changes)
+            changes = table.changes
+            linked = has_links(connection) if changes.linked or changes.resolving or self._cache.links else False
             connection.execute("COMMIT")
         except (apsw.Error, codec.Damaged, UnicodeDecodeError) as error:
             self._roll_back()
@@ -152,8 +158,7 @@ class SqliteStore:
             self._roll_back()
             raise
         self._cache.take(table.changes, new_lanes, self._now())
-        if table.changes.linked or table.changes.unlinked or self._cache.links:
-            self._cache.links = has_links(connection)
+        self._cache.links = linked
         if self._log_pages >= CHECKPOINT_PAGES:
             self._checkpoint()
             self._cache.forget_recent()
@@ -188,6 +193,10 @@ class SqliteStore:
         """The first moment at which time changes anything."""
         return await self._look(lambda: self._reading.execute(NEXT_DUE).get)
 
+    async def latest(self) -> Micros | None:
+        """How far time has come."""
+        return await self._look(lambda: self._reading.execute(LATEST).get)
+
     async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | Removed | None]:
         """Jobs by id."""
         sql = WHOLE_BY_ID if whole else BY_ID
@@ -201,15 +210,15 @@ class SqliteStore:
         row = self._reading.execute(sql, (key,)).fetchone()
         if row is not None:
             return codec.job(row)
-        gone = self._reading.execute("SELECT 1 FROM removed WHERE id = ?", (key,)).fetchone()
-        return None if gone is None else REMOVED
+        return REMOVED if is_removed(self._reading, key, self._now()) else None
 
-    async def page(self, wanted: Filter, before: int | None, limit: int) -> Page:
+    async def page(self, wanted: Filter, before: int | None, limit: int, *, wide: bool = True) -> Page:
         """Newest first."""
-        where, bindings = _where(wanted, before)
-        sql = f"{WHOLE} WHERE {where} ORDER BY jobs.seq DESC LIMIT ?"
-        jobs = await self._look(lambda: [codec.job(row) for row in self._reading.execute(sql, (*bindings, limit + 1))])
-        return Page(tuple(jobs[:limit]), jobs[limit - 1].seq if len(jobs) > limit else None)
+        return await self._look(lambda: listing.page(self._reading, wanted, before, limit, wide=wide))
+
+    async def matching(self, wanted: Filter, before: int | None, limit: int) -> Matches:
+        """Newest first."""
+        return await self._look(lambda: listing.matching(self._reading, wanted, before, limit))
 
     async def attempts(self, seq: int) -> Sequence[AttemptRecord]:
         """Newest first."""
@@ -222,6 +231,10 @@ class SqliteStore:
         rows = await self._look(lambda: self._reading.execute(sql, (seq,)).fetchall())
         return [codec.line(seq, row) for row in rows]
 
+    async def queues(self, name: str | None = None) -> Sequence[Known]:
+        """Queues by name."""
+        return await self._look(lambda: known(self._reading, name))
+
     async def counts(self) -> Mapping[str, Sequence[int]]:
         """Jobs by queue and status."""
         rows = await self._look(lambda: self._reading.execute("SELECT queue, status, n FROM counts").fetchall())
@@ -233,26 +246,16 @@ class SqliteStore:
             counts.setdefault(queue, [0] * len(codec.STATUSES))[status] = n
         return counts
 
+    async def schedule(self, name: str) -> Schedule | None:
+        """A schedule."""
+        return await self._look(lambda: settings.read_schedule(self._reading, name))
+
+    async def schedules(self, after: str, most: int) -> tuple[Sequence[Schedule], bool]:
+        """By name."""
+        return await self._look(lambda: settings.read_schedules(self._reading, after, most))
+
     async def _look(self, read: Callable[[], T]) -> T:
         try:
             return await self._read(read)
         except (apsw.Error, codec.Damaged, UnicodeDecodeError) as error:
             raise StoreUnavailable(f"the store cannot be read ({error})") from error
-
-
-def _where(wanted: Filter, before: int | None) -> tuple[str, list[Any]]:
-    """The condition of a page and its bindings."""
-    parts: list[tuple[str, Any]] = [
-        ("jobs.seq < ?", before),
-        ("queue = ?", wanted.queue),
-        ("kind = ?", wanted.kind),
-        ("grp = ?", wanted.group),
-        ("created_at >= ?", wanted.created_after),
-        ("created_at < ?", wanted.created_before),
-        ("EXISTS(SELECT 1 FROM json_each(bodies.options, '$.tags') WHERE value = ?)", wanted.tag),
-    ]
-    conditions = [condition for condition, value in parts if value is not None]
-    bindings = [value for _, value in parts if value is not None]
-    if wanted.status is not None:
-        conditions.append(f"status IN ({', '.join(str(int(status)) for status in sorted(wanted.status))})")
-    return " AND ".join(conditions) or "TRUE", bindings

@@ -8,9 +8,10 @@ from typing import Any
 import apsw
 
 from jobqueue.clock import Micros
-from jobqueue.job import Job, Lane, LaneKey, Status
+from jobqueue.job import SPARED, Job, Lane, LaneKey, Status
 from jobqueue.rules.changes import Changes
 from jobqueue.stores.sqlite import codec
+from jobqueue.stores.sqlite.blocks import Noted
 from jobqueue.stores.sqlite.lanes import LaneIndex
 from jobqueue.stores.sqlite.links import has_links
 from jobqueue.stores.sqlite.settings import SettingsCache
@@ -36,6 +37,8 @@ class Cache:
         self.recent: dict[int, Job] = {}
         self.settings = SettingsCache(connection)
         self.links = has_links(connection)
+        self.noted = Noted(connection)
+        self.spared = _spared(connection)
         for row, *columns in connection.execute(LANES):
             self.lanes.load(_lane(columns), row)
         for queue, priority, turn in connection.execute("SELECT queue, priority, turn FROM bands"):
@@ -75,7 +78,10 @@ class Cache:
                 lanes.drop(key)
             else:
                 lanes.put(edit.lane())
+        if changes.spared or self.spared:
+            self.spared += sum(_is_spared(after) - _is_spared(before) for before, after in changes.jobs.values())
         self.settings.take(changes, now)
+        self.noted.take()
         self.bands.update(changes.bands)
         for queue, deltas in changes.counts.items():
             counts = self.counts.get(queue)
@@ -84,6 +90,15 @@ class Cache:
             for status, delta in enumerate(deltas):
                 counts[status] += delta
             self.ended += sum(deltas[Status.DONE :])
+
+
+def _is_spared(job: Job | None) -> bool:
+    return job is not None and job.status.ended and job.due_at is not None and job.due_at >= SPARED
+
+
+def _spared(connection: apsw.Connection) -> int:
+    found: Any = connection.execute("SELECT count(*) FROM jobs WHERE status >= 4 AND due_at >= ?", (SPARED,)).get
+    return int(found)
 
 
 def _last_seq(connection: apsw.Connection) -> int:

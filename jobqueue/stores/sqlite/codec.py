@@ -20,6 +20,7 @@ from jobqueue.job import (
     Reason,
     Status,
 )
+from jobqueue.rules.changes import KeyRecord
 
 STATUSES = tuple(Status)
 REASONS = {str(reason): reason for reason in Reason}
@@ -132,7 +133,7 @@ def changing(after: Job, lane: int) -> tuple[Any, ...]:
 
 def body_row(new: Job) -> tuple[Any, ...]:
     """The INSERT of a body."""
-    return (new.seq, new.payload, options_text(new.options))
+    return (new.seq, options_text(new.options), new.payload)
 
 
 def options_text(options: Options) -> str | None:
@@ -174,3 +175,15 @@ def line(seq: int, row: Sequence[Any]) -> Line:
 def progress_text(progress: Progress) -> str:
     """Progress as stored."""
     return _encode(progress).decode()
+
+
+def key_row(record: KeyRecord) -> tuple[Any, ...]:
+    """The INSERT of an idempotency key."""
+    returned = " ".join(map(str, record.returned))
+    return (record.scope, record.key, record.digest, " ".join(record.ids), returned, record.expires_at)
+
+
+def key(row: Sequence[Any]) -> KeyRecord:
+    """An idempotency key from its row."""
+    scope, key, digest, ids, returned, expires_at = row
+    return KeyRecord(scope, key, digest, tuple(ids.split()), expires_at, tuple(map(int, returned.split())))

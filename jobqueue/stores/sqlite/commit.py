@@ -10,7 +10,7 @@ from jobqueue.clock import SECOND, Micros
 from jobqueue.job import Job, LaneKey, Status
 from jobqueue.rules.changes import Changes, LaneEdit
 from jobqueue.stores.contract import MOST_ATTEMPTS, MOST_LINES, MOST_TOMBSTONES, TOMBSTONE_SECONDS
-from jobqueue.stores.sqlite import codec, links, settings
+from jobqueue.stores.sqlite import blocks, codec, links, settings
 from jobqueue.stores.sqlite.cache import Cache
 
 _COLUMNS = ", ".join(("seq", "id", "queue", "grp", "kind", "created_at", *codec.CHANGING))
@@ -62,6 +62,7 @@ def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micr
     if changes.attempts:
         _attempts(connection, changes)
     _rest(connection, changes)
+    blocks.write(connection, cache.noted, changes)
     links.write(connection, changes)
     settings.write(connection, changes, now)
     return new_lanes
@@ -93,7 +94,7 @@ def _remove(connection: apsw.Connection, removed: list[Job], now: Micros) -> Non
     seqs = [(job.seq,) for job in removed]
     for table in ("jobs", "bodies", "attempts", "progress", "lines"):
         connection.executemany(f"DELETE FROM {table} WHERE seq = ?", seqs)  # noqa: S608 - constants of ours
-    connection.executemany("DELETE FROM links WHERE parent = ?", seqs)
+
     connection.executemany(
         "INSERT OR REPLACE INTO removed(id, at) VALUES(?, ?)", [(codec.blob(job.id), now) for job in removed]
     )
@@ -161,8 +162,8 @@ def _rest(connection: apsw.Connection, changes: Changes) -> None:
         connection.execute("UPDATE meta SET value = ? WHERE name = 'seq'", (changes.seq,))
     if changes.keys:
         many(
-            "INSERT OR REPLACE INTO idempotency VALUES(?, ?, ?, ?, ?)",
-            [(key.scope, key.key, key.digest, " ".join(key.ids), key.expires_at) for key in changes.keys.values()],
+            "INSERT OR REPLACE INTO idempotency VALUES(?, ?, ?, ?, ?, ?)",
+            [codec.key_row(key) for key in changes.keys.values()],
         )
     if changes.dropped_keys:
         many(

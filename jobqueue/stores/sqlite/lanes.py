@@ -28,6 +28,7 @@ class LaneIndex:
         self.lanes: dict[LaneKey, Lane] = {}
         self.rows: dict[LaneKey, int] = {}
         self.last_row = 0
+        self._sizes: dict[str, int] = {}
         self._ready: dict[tuple[str, bool], list[Entry]] = {}
         self._groups: dict[tuple[str, str], set[LaneKey]] = {}
         self._closed: dict[str, set[LaneKey]] = {}
@@ -46,8 +47,10 @@ class LaneIndex:
         self.lanes[key] = lane
         if old is not None:
             self._out(old)
-        elif key.group is not None:
-            self._groups.setdefault((key.queue, key.group), set()).add(key)
+        else:
+            self._sizes[key.queue] = self._sizes.get(key.queue, 0) + 1
+            if key.group is not None:
+                self._groups.setdefault((key.queue, key.group), set()).add(key)
         if lane.opens_at != OPEN:
             self._closed.setdefault(key.queue, set()).add(key)
             if lane.opens_at != NEVER:
@@ -62,6 +65,7 @@ class LaneIndex:
         if old is None:
             return
         self._out(old)
+        self._sizes[key.queue] -= 1
         if key.group is not None:
             lanes = self._groups[key.queue, key.group]
             lanes.discard(key)
@@ -85,6 +89,10 @@ class LaneIndex:
                 del self._ready[place]
             else:
                 del lanes[bisect_left(lanes, _entry(lane))]
+
+    def count(self, queue: str) -> int:
+        """How many a queue has."""
+        return self._sizes.get(queue, 0)
 
     def ready(self, queue: str, count: int, *, suspect: bool) -> Sequence[Lane]:
         """The first `count` of a queue: highest priority first, then smallest turn, then by group."""

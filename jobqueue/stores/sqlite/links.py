@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from jobqueue.job import Job
-from jobqueue.rules.changes import Changes
+from jobqueue.rules.changes import Changes, End
 from jobqueue.stores.sqlite import codec
 
 if TYPE_CHECKING:
     from jobqueue.stores.sqlite.cache import Cache
 
 CHILDREN = (
-    f"SELECT {codec.JOB}, {codec.BODY} FROM links JOIN jobs ON jobs.seq = links.child"  # noqa: S608 - constants of ours
-    " JOIN bodies ON bodies.seq = jobs.seq WHERE links.parent = ? AND links.met = 0 ORDER BY links.child LIMIT ?"
+    "SELECT child, jobs.id FROM links JOIN jobs ON jobs.seq = child"
+    " WHERE parent = ? AND child <= ? AND met = 0 ORDER BY child LIMIT ?"
+)
+
+PARENTS = (
+    "SELECT parent, jobs.id FROM links JOIN jobs ON jobs.seq = parent"
+    " WHERE child = ? AND met = 0 ORDER BY parent LIMIT ?"
 )
 
 
 def has_links(connection: apsw.Connection) -> bool:
-    """Whether any job depends on another."""
-    return bool(connection.execute("SELECT EXISTS(SELECT 1 FROM links)").get)
+    """Whether any job depends on another, or some end is still to be told."""
+    return bool(connection.execute("SELECT EXISTS(SELECT 1 FROM links) OR EXISTS(SELECT 1 FROM resolving)").get)
 
 
 class SqliteLinks:
@@ -36,16 +41,19 @@ class SqliteLinks:
         row = self._connection.execute("SELECT id FROM uniques WHERE queue = ? AND key = ?", (queue, key)).fetchone()
         return None if row is None else codec.text(row[0])
 
-    def links(self) -> int:
+    def links(self) -> bool:
         """Whether there are any."""
-        return int(self._cache.links)
+        return self._cache.links
 
-    def children(self, parent: int, count: int) -> Sequence[Job]:
+    def children(self, end: End, count: int) -> Sequence[tuple[int, str]]:
         """Who waits for a parent."""
-        return [codec.job(row) for row in self._connection.execute(CHILDREN, (parent, count))]
+        rows = self._connection.execute(CHILDREN, (end.parent, end.upto, count))
+        return [(seq, codec.text(id)) for seq, id in rows]
 
     def dependents(self, parent: int) -> int:
         """How many depend on a parent."""
+        if not self._cache.links:
+            return 0
         found: Any = self._connection.execute("SELECT count(*) FROM links WHERE parent = ?", (parent,)).get
         return int(found)
 
@@ -54,14 +62,21 @@ class SqliteLinks:
         sql = "SELECT parent FROM links WHERE child = ? AND met = 0 LIMIT ?"
         return [parent for (parent,) in self._connection.execute(sql, (child, count))]
 
-    def resolving(self, count: int) -> Sequence[str]:
+    def parents(self, child: Job, count: int) -> Sequence[tuple[int, str]]:
+        """The same, by seq and id."""
+        rows = self._connection.execute(PARENTS, (child.seq, count))
+        return [(seq, codec.text(id)) for seq, id in rows]
+
+    def resolving(self, count: int) -> Sequence[End]:
         """Whose end is still to be told."""
-        rows = self._connection.execute("SELECT id FROM resolving ORDER BY n LIMIT ?", (count,))
-        return [codec.text(id) for (id,) in rows]
+        rows = self._connection.execute(
+            "SELECT upto, parent, met FROM resolving ORDER BY upto, parent LIMIT ?", (count,)
+        )
+        return [End(upto, parent, bool(met)) for upto, parent, met in rows]
 
 
-def write(connection: apsw.Connection, changes: Changes) -> bool:
-    """Write what a batch changed of them; whether that may have made the first link or removed the last."""
+def write(connection: apsw.Connection, changes: Changes) -> None:
+    """Write what a batch changed of them."""
     many = connection.executemany
     if changes.released:
         many(
@@ -74,14 +89,20 @@ def write(connection: apsw.Connection, changes: Changes) -> bool:
             [(queue, key, codec.blob(id)) for (queue, key), id in changes.holders.items()],
         )
     if changes.linked:
-        many("INSERT OR REPLACE INTO links VALUES(?, ?, 0)", list(changes.linked))
+        many("INSERT INTO links VALUES(?, ?, 0)", _pairs(changes.linked))
     if changes.met:
-        many("UPDATE links SET met = 1 WHERE parent = ? AND child = ?", list(changes.met))
+        many("UPDATE links SET met = 1 WHERE parent = ? AND child = ?", _pairs(changes.met))
     if changes.unlinked:
         many("DELETE FROM links WHERE child = ?", [(child,) for child in changes.unlinked])
     if changes.resolving:
-        pending = [(codec.blob(id),) for id, waits in changes.resolving.items() if waits]
-        told = [(codec.blob(id),) for id, waits in changes.resolving.items() if not waits]
-        many("INSERT OR IGNORE INTO resolving(id) VALUES(?)", pending)
-        many("DELETE FROM resolving WHERE id = ?", told)
-    return bool(changes.linked or changes.unlinked)
+        many(
+            "INSERT OR IGNORE INTO resolving VALUES(?, ?, ?)",
+            [end for end, waits in changes.resolving.items() if waits],
+        )
+        told = [end[:2] for end, waits in changes.resolving.items() if not waits]
+        many("DELETE FROM resolving WHERE upto = ? AND parent = ?", told)
+
+
+def _pairs(links: Mapping[int, Iterable[int]]) -> list[tuple[int, int]]:
+    """(parent, child) of each."""
+    return [(parent, child) for child, parents in links.items() for parent in parents]

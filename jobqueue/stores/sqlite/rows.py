@@ -7,9 +7,10 @@ from typing import Any
 
 import apsw
 
-from jobqueue.clock import Micros
-from jobqueue.job import Job, Lane, LaneKey, Status
+from jobqueue.clock import SECOND, Micros
+from jobqueue.job import SPARED, Job, Lane, LaneKey, Status
 from jobqueue.rules.changes import KeyRecord
+from jobqueue.stores.contract import MOST_LOOKED, TOMBSTONE_SECONDS
 from jobqueue.stores.sqlite import codec
 from jobqueue.stores.sqlite.cache import NONE, Cache
 from jobqueue.stores.sqlite.links import SqliteLinks
@@ -19,20 +20,29 @@ _SELECT = f"SELECT {codec.JOB}, {codec.BODY} FROM jobs JOIN bodies USING(seq)"  
 BY_ID = f"{_SELECT} WHERE id = ?"
 HEADS = f"{_SELECT} WHERE lane = ? AND status = 2 ORDER BY place LIMIT ?"
 AHEAD = "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE lane = ? AND status = 2 AND place < ? LIMIT ?)"
-ENDED_OF = f"{_SELECT} WHERE queue = ? AND status >= 4 AND jobs.seq > ? ORDER BY jobs.seq LIMIT ?"
+ENDED_OF = f"{_SELECT} WHERE queue = ? AND status >= 4 AND jobs.seq > ? AND jobs.seq <= ? ORDER BY jobs.seq LIMIT ?"
+LAST_LOOKED = "SELECT max(seq), count(*) FROM (SELECT seq FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?)"
 HEAD_SEQS = "SELECT seq FROM jobs WHERE lane = ? AND status = 2 ORDER BY place LIMIT ?"
 WAKING = f"{_SELECT} WHERE status < 4 AND due_at <= ? ORDER BY due_at LIMIT ?"
 FADING = f"{_SELECT} WHERE status >= 4 AND due_at <= ? ORDER BY due_at LIMIT ?"
-LONGEST_ENDED = f"{_SELECT} WHERE status >= 4 AND due_at IS NOT NULL ORDER BY due_at LIMIT ?"
+LONGEST_ENDED = f"{_SELECT} WHERE status >= 4 AND due_at < {SPARED} ORDER BY due_at LIMIT ?"
+SPARED_DUE = f"{_SELECT} WHERE status >= 4 AND due_at >= {SPARED} AND due_at <= ? ORDER BY due_at LIMIT ?"
 ORPHANS = f"{_SELECT} WHERE status = 3 AND boot_id <> ? LIMIT ?"
+
+
+def is_removed(connection: apsw.Connection, key: bytes, now: Micros) -> bool:
+    """Whether a tombstone stands there that is not too old."""
+    since = now - TOMBSTONE_SECONDS * SECOND
+    return connection.execute("SELECT 1 FROM removed WHERE id = ? AND at > ?", (key, since)).fetchone() is not None
 
 
 class SqliteRows(SqliteLinks, SqliteSettings):
     """One batch's reads."""
 
-    def __init__(self, connection: apsw.Connection, cache: Cache) -> None:
+    def __init__(self, connection: apsw.Connection, cache: Cache, now: Micros) -> None:
         self._connection = connection
         self._cache = cache
+        self._now = now
 
     def job(self, id: str) -> Job | None:
         """By id."""
@@ -52,18 +62,21 @@ class SqliteRows(SqliteLinks, SqliteSettings):
             key = codec.blob(id)
         except ValueError:
             return False
-        return self._connection.execute("SELECT 1 FROM removed WHERE id = ?", (key,)).fetchone() is not None
+        return is_removed(self._connection, key, self._now)
 
     def key(self, scope: str, key: str) -> KeyRecord | None:
         """By scope and key."""
-        found = self._connection.execute(
-            "SELECT digest, ids, expires_at FROM idempotency WHERE scope = ? AND key = ?", (scope, key)
-        ).fetchone()
-        return None if found is None else KeyRecord(scope, key, found[0], tuple(found[1].split()), found[2])
+        sql = "SELECT * FROM idempotency WHERE scope = ? AND key = ?"
+        found = self._connection.execute(sql, (scope, key)).fetchone()
+        return None if found is None else codec.key(found)
 
     def lane(self, key: LaneKey) -> Lane | None:
         """A lane."""
         return self._cache.lanes.lanes.get(key)
+
+    def lanes(self, queue: str) -> int:
+        """How many."""
+        return self._cache.lanes.count(queue)
 
     def lanes_of(self, queue: str, group: str) -> Sequence[Lane]:
         """The lanes of a group."""
@@ -116,32 +129,41 @@ class SqliteRows(SqliteLinks, SqliteSettings):
 
     def ended(self) -> int:
         """Ended jobs."""
-        return self._cache.ended
+        return self._cache.ended - self._cache.spared
 
     def due(self, now: Micros, count: int) -> Sequence[Job]:
         """What time changes."""
-        waking = self._jobs(WAKING, now, count)
-        return [*waking, *self._jobs(FADING, now, count - len(waking))]
+        due = [*self._jobs(WAKING, now, count)]
+        due += self._jobs(FADING, now, count - len(due))
+        if self._cache.spared:
+            due += self._jobs(SPARED_DUE, SPARED + now, count - len(due))
+        return due
 
     def surplus(self, keep: int, count: int) -> Sequence[Job]:
         """Ended jobs that are too many."""
-        held = self._cache.ended
+        held = self.ended()
         return () if held <= keep else self._jobs(LONGEST_ENDED, min(count, held - keep))
 
     def stale_keys(self, now: Micros, count: int) -> Sequence[KeyRecord]:
         """Keys past their time."""
-        rows = self._connection.execute(
-            "SELECT scope, key, digest, ids, expires_at FROM idempotency WHERE expires_at <= ? LIMIT ?", (now, count)
-        )
-        return [KeyRecord(scope, key, digest, tuple(ids.split()), at) for scope, key, digest, ids, at in rows]
+        sql = "SELECT * FROM idempotency WHERE expires_at <= ? LIMIT ?"
+        return [codec.key(row) for row in self._connection.execute(sql, (now, count))]
 
     def orphans(self, boot_id: str, count: int) -> Sequence[Job]:
         """RUNNING jobs of another life."""
         return self._jobs(ORPHANS, boot_id, count)
 
-    def ended_of(self, queue: str, after: int, count: int) -> Sequence[Job]:
+    def ended_of(self, queue: str, after: int, count: int) -> tuple[Sequence[Job], int | None]:
         """Ended jobs of a queue, by seq."""
-        return self._jobs(ENDED_OF, queue, after, count)
+        last: Any
+        looked: Any
+        last, looked = self._connection.execute(LAST_LOOKED, (after, MOST_LOOKED)).fetchone() or (None, 0)
+        if last is None:
+            return (), None
+        jobs = self._jobs(ENDED_OF, queue, after, last, count)
+        if len(jobs) == count:
+            return jobs, jobs[-1].seq
+        return jobs, last if looked == MOST_LOOKED else None
 
     def names(self) -> int:
         """How many queues are known."""

@@ -39,8 +39,15 @@ CREATE INDEX jobs_ready ON jobs(lane, place) WHERE status = 2;
 CREATE INDEX jobs_running ON jobs(status) WHERE status = 3;
 CREATE INDEX jobs_waking ON jobs(due_at) WHERE status < 4 AND due_at IS NOT NULL;
 CREATE INDEX jobs_fading ON jobs(due_at) WHERE status >= 4 AND due_at IS NOT NULL;
+-- for lists, which go through jobs by seq from the newest on (blocks.py, sources.py)
+CREATE INDEX jobs_waiting ON jobs(queue, status) WHERE status < 2 OR status = 2 AND (place <> seq OR grp <> '');
+CREATE INDEX jobs_group ON jobs(grp) WHERE grp <> '';
+CREATE TABLE tags(tag TEXT, seq INTEGER, PRIMARY KEY(tag, seq)) WITHOUT ROWID;
+CREATE TABLE blocks(trait TEXT, block INTEGER, PRIMARY KEY(trait, block)) WITHOUT ROWID;
+CREATE INDEX blocks_traits ON blocks(block);
+CREATE TABLE setbacks(seq INTEGER PRIMARY KEY);
 
-CREATE TABLE bodies(seq INTEGER PRIMARY KEY, payload TEXT NOT NULL, options TEXT);
+CREATE TABLE bodies(seq INTEGER PRIMARY KEY, options TEXT, payload TEXT NOT NULL);  -- the wide one last
 CREATE TABLE attempts(
   seq INTEGER NOT NULL, epoch INTEGER NOT NULL, attempt INTEGER NOT NULL, started_at INTEGER NOT NULL,
   finished_at INTEGER NOT NULL, ending TEXT NOT NULL, worker TEXT, result TEXT, error TEXT,
@@ -57,25 +64,27 @@ CREATE TABLE lanes(
   queued INTEGER NOT NULL, running INTEGER NOT NULL, turn REAL NOT NULL, opens_at INTEGER NOT NULL,
   UNIQUE(queue, priority, grp, suspect)
 );
+CREATE INDEX lanes_alone ON lanes(queue) WHERE grp = '';
 CREATE INDEX lanes_opening ON lanes(opens_at) WHERE opens_at > 0;
 CREATE TABLE bands(queue TEXT, priority INTEGER, turn REAL NOT NULL, PRIMARY KEY(queue, priority)) WITHOUT ROWID;
 CREATE TABLE counts(queue TEXT, status INTEGER, n INTEGER NOT NULL, PRIMARY KEY(queue, status)) WITHOUT ROWID;
 
 CREATE TABLE idempotency(
-  scope TEXT, key TEXT, digest BLOB NOT NULL, ids TEXT NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY(scope, key)
+  scope TEXT, key TEXT, digest BLOB NOT NULL, ids TEXT NOT NULL, returned TEXT NOT NULL, expires_at INTEGER NOT NULL,
+  PRIMARY KEY(scope, key)
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_stale ON idempotency(expires_at);
 CREATE TABLE uniques(queue TEXT, key TEXT, id BLOB NOT NULL, PRIMARY KEY(queue, key)) WITHOUT ROWID;
 CREATE TABLE links(parent INTEGER, child INTEGER, met INTEGER NOT NULL, PRIMARY KEY(parent, child)) WITHOUT ROWID;
 CREATE INDEX links_children ON links(child, met);
-CREATE TABLE resolving(n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);
+CREATE TABLE resolving(upto INTEGER, parent INTEGER, met INTEGER NOT NULL, PRIMARY KEY(upto, parent)) WITHOUT ROWID;
 CREATE TABLE queues(name TEXT PRIMARY KEY, data TEXT, redated INTEGER) WITHOUT ROWID;
 CREATE TABLE windows(
   queue TEXT, grp TEXT, data TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY(queue, grp)
 ) WITHOUT ROWID;
 CREATE INDEX windows_over ON windows(until);
 CREATE TABLE schedules(name TEXT PRIMARY KEY, fires_at INTEGER, data TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX schedules_firing ON schedules(fires_at) WHERE fires_at IS NOT NULL;
+CREATE INDEX schedules_firing ON schedules(fires_at, name) WHERE fires_at IS NOT NULL;
 CREATE TABLE removed(n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);
 """
 

@@ -12,6 +12,8 @@ from jobqueue.clock import Micros
 from jobqueue.queue import Queue, Window
 from jobqueue.rules.changes import Changes
 from jobqueue.schedule import Schedule
+from jobqueue.stores.contract import MOST_SCHEDULE_BYTES
+from jobqueue.stores.sqlite import codec
 
 if TYPE_CHECKING:
     from jobqueue.stores.sqlite.cache import Cache
@@ -19,24 +21,43 @@ if TYPE_CHECKING:
 _encode = msgspec.json.encode
 _queue = msgspec.json.Decoder(Queue).decode
 _window = msgspec.json.Decoder(Window).decode
-schedule_of = msgspec.json.Decoder(Schedule).decode
-FIRING = "SELECT data FROM schedules WHERE fires_at <= ? ORDER BY fires_at, name LIMIT ?"
+_schedule = msgspec.json.Decoder(Schedule).decode
+AFTER = "SELECT data FROM schedules WHERE name > ? ORDER BY name LIMIT ?"
+FIRES = "SELECT fires_at, name FROM schedules WHERE fires_at IS NOT NULL ORDER BY fires_at, name LIMIT ?"
+
+
+def schedule_of(data: str) -> Schedule:
+    """A schedule from its row. Raises Damaged."""
+    try:
+        return _schedule(data)
+    except msgspec.MsgspecError as error:
+        raise codec.Damaged(f"a schedule: {error}") from error
+
+
+def queue_of(data: str) -> Queue:
+    """A queue's settings from their row. Raises Damaged."""
+    try:
+        return _queue(data)
+    except msgspec.MsgspecError as error:
+        raise codec.Damaged(f"a queue: {error}") from error
 
 
 class SettingsCache:
-    """In memory: all queues that have settings (1,000 at most), and what counts against rates."""
+    """In memory: all queues that have settings (1,000 at most), what counts against rates, how many schedules are."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.queues: dict[str, Queue] = {}
         self.redating: dict[str, int] = {}
         self.windows: dict[tuple[str, str | None], Window] = {}
         self._sweep_at = 1024
+        schedules: Any = connection.execute("SELECT count(*) FROM schedules").get
+        self.schedules = int(schedules)
         name: Any
         data: Any
         seq: Any
         for name, data, seq in connection.execute("SELECT name, data, redated FROM queues"):
             if data is not None:
-                self.queues[name] = _queue(data)
+                self.queues[name] = queue_of(data)
             if seq is not None:
                 self.redating[name] = seq
         for name, group, data in connection.execute("SELECT queue, grp, data FROM windows"):
@@ -44,6 +65,7 @@ class SettingsCache:
 
     def take(self, changes: Changes, now: Micros) -> None:
         """Follow what was committed."""
+        self.schedules += changes.schedules_more
         if changes.queues:
             self.queues.update(changes.queues)
         for queue, seq in changes.redating.items():
@@ -68,6 +90,10 @@ class SqliteSettings:
         """A queue's settings."""
         return self._cache.settings.queues.get(name)
 
+    def configured(self) -> Sequence[str]:
+        """Queues with settings."""
+        return list(self._cache.settings.queues)
+
     def window(self, queue: str, group: str | None) -> Window | None:
         """What counts against a rate."""
         return self._cache.settings.windows.get((queue, group))
@@ -78,22 +104,16 @@ class SqliteSettings:
 
     def schedule(self, name: str) -> Schedule | None:
         """A schedule."""
-        row = self._connection.execute("SELECT data FROM schedules WHERE name = ?", (name,)).fetchone()
-        return None if row is None else schedule_of(row[0])
+        return read_schedule(self._connection, name)
 
     def schedules(self) -> int:
         """How many there are."""
-        found: Any = self._connection.execute("SELECT count(*) FROM schedules").get
-        return int(found)
+        return self._cache.settings.schedules
 
-    def firing(self, now: Micros, count: int) -> Sequence[Schedule]:
-        """Those whose time has come."""
-        return [schedule_of(data) for (data,) in self._connection.execute(FIRING, (now, count))]
-
-    def next_fire(self) -> Micros | None:
-        """The earliest fire time."""
-        found: Any = self._connection.execute("SELECT min(fires_at) FROM schedules WHERE fires_at IS NOT NULL").get
-        return None if found is None else int(found)
+    def fires(self, count: int) -> Sequence[tuple[Micros, str]]:
+        """The first fire times."""
+        rows: Any = self._connection.execute(FIRES, (count,)).fetchall()
+        return list(rows)
 
 
 def write(connection: apsw.Connection, changes: Changes, now: Micros) -> None:
@@ -125,3 +145,22 @@ def write(connection: apsw.Connection, changes: Changes, now: Micros) -> None:
             fires_at = None if schedule.paused else schedule.next_at
             data = _encode(schedule).decode()
             connection.execute("INSERT OR REPLACE INTO schedules VALUES(?, ?, ?)", (name, fires_at, data))
+
+
+def read_schedule(connection: apsw.Connection, name: str) -> Schedule | None:
+    """A schedule."""
+    found: Any = connection.execute("SELECT data FROM schedules WHERE name = ?", (name,)).get
+    return None if found is None else schedule_of(found)
+
+
+def read_schedules(connection: apsw.Connection, after: str, most: int) -> tuple[Sequence[Schedule], bool]:
+    """Up to `most`, by name, from after `after`, and whether more follow; no more of them than memory is spared for."""
+    schedules: list[Schedule] = []
+    left = MOST_SCHEDULE_BYTES
+    data: Any
+    for (data,) in connection.execute(AFTER, (after, most + 1)):
+        left -= len(data)
+        if len(schedules) == most or (schedules and left < 0):
+            return schedules, True
+        schedules.append(schedule_of(data))
+    return schedules, False

@@ -26,9 +26,12 @@ from tests.helpers import DAY, EPOCH, draft
 
 
 async def test_it_stands_still(stage: Stage) -> None:
-    """Neither delays nor retention nor timeouts pass by themselves, however long one waits."""
+    """Neither delays nor retention nor timeouts pass by themselves, however long one waits; and nobody polls."""
     job = await add(stage.state, delay=1)
+    await settled()
+    calls = stage.engine.calls
     await trio.sleep(HOUR)
+    assert stage.engine.calls == calls
     assert stage.seen(job)[0] is Status.SCHEDULED
     assert stage.at() == 0
 

@@ -47,14 +47,25 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         yield server
 
 
-def test_the_tour_prints_what_the_readme_says(server: ServerProcess) -> None:
-    """Each curl command of the README, run in order against one server, prints what stands below it."""
+@pytest.fixture
+def still(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server whose clock stands still, as the README starts it."""
+    started = re.search(r"`jobqueue (--clock manual .*) --port 8081`", README)
+    assert started is not None
+    with running_server(tmp_path, *started.group(1).split()) as server:
+        yield server
+
+
+def test_the_tour_prints_what_the_readme_says(server: ServerProcess, still: ServerProcess) -> None:
+    """Each curl command of the README, run in order against its server, prints what stands below it."""
     steps = tour()
     assert len(steps) >= 12
-    address = server.url.removeprefix("http://")
+    addresses = {"localhost:8080": server.url, "localhost:8081": still.url}
     last = ""
     for step in steps:
-        command = step.command.replace("localhost:8080", address).replace("<id>", last)
+        command = step.command.replace("<id>", last)
+        for name, url in addresses.items():
+            command = command.replace(name, url.removeprefix("http://"))
         done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert re.fullmatch(pattern(step.prints), done.stdout.strip(), re.DOTALL), f"{command}\n{done.stdout}"

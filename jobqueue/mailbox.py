@@ -2,7 +2,8 @@
 
 An actor owns an `Inbox` and hands out a `Handle` class of its own, whose methods put a message in and await the answer.
 Asks go only downward (README, "The shape"): api, worker, scheduler -> dispatcher -> state -> store. Upward there are
-only things that never wait: one-shot replies, nudges and orders. So no cycle of waits can exist.
+only things that never wait: one-shot replies, nudges, orders and posts that may be dropped. So no cycle of waits can
+exist.
 """
 
 from __future__ import annotations

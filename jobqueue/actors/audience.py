@@ -1,7 +1,7 @@
 """The audience: the listeners that wait for news, found by what they want to hear of.
 
 One of a job is found by the job's id, one of queues or kinds by those, and all who want the same together: so what
-concerns few costs little, however many wait beside them. Pure; `events.py` drives it.
+concerns few costs little, however many wait beside them. Pure; `herald.py` drives it.
 """
 
 from __future__ import annotations

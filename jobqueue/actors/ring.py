@@ -1,6 +1,6 @@
 """The ring: the last events of a server, numbered, and how one listener after another reads on from where it was.
 
-Pure; `events.py` drives it. A listener is nothing here but a number, so one that stalls costs no memory and holds
+Pure; `herald.py` drives it. A listener is nothing here but a number, so one that stalls costs no memory and holds
 nothing up: what it has missed in the end it is told as a gap. An event is encoded once, however many read it.
 """
 

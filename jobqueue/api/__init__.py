@@ -2,7 +2,7 @@
 
 exchange   a request and a response as values; an endpoint is an async function from one to the other
 routes     the table: method, path, scope, endpoint
-jobs, bulk, listing, origin, clock, health   the endpoints, one file per resource
+jobs, bulk, listing, events, origin, clock, health   the endpoints, one file per resource
 problems   errors as application/problem+json
 guard      what is checked before any endpoint: cross-site writes, hosts
 front      the two doors: Quart-Trio for the whole table, and before it the hot rows straight from ASGI

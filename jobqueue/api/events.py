@@ -15,7 +15,7 @@ import trio
 
 from jobqueue import wire
 from jobqueue.actors.events import Seat
-from jobqueue.actors.ring import UNKNOWN, Ids, Wanted
+from jobqueue.actors.ring import Ids, News, Wanted
 from jobqueue.api.exchange import NO_STORE, Request, Response
 from jobqueue.api.jobs import job_id
 from jobqueue.api.parts import Parts
@@ -39,7 +39,8 @@ async def of_all(request: Request, parts: Parts) -> Response:
     seat = parts.events.seat()
     here = await parts.events.here()
     last = _last_event(request, parts)
-    return _streamed(request, _all(parts, seat, wanted, here if last is None else last))
+    start = _Start(b"", here) if last is None else await _resumed(parts, wanted, last)
+    return _streamed(request, parts, seat, wanted, start)
 
 
 async def of_job(request: Request, parts: Parts) -> Response:
@@ -49,14 +50,16 @@ async def of_job(request: Request, parts: Parts) -> Response:
     start = await _present(parts, wanted)
     last = _last_event(request, parts)
     if last is not None:
-        if start.ended and (await parts.events.read(Wanted(wanted.job), last)).nothing:
-            return Response(204)
-        start = _Start(b"", last, ended=False)
-    return _streamed(request, _one(parts, seat, wanted, start))
+        resumed = await _resumed(parts, wanted, last)
+        if start.ended and resumed == _Start(b"", resumed.after):
+            return Response(204)  # it has seen the end already
+        start = resumed
+    return _streamed(request, parts, seat, wanted, start)
 
 
-def _streamed(request: Request, pieces: Pieces) -> Response:
-    return Response(200, headers=HEADERS, pieces=_nothing() if request.method == "HEAD" else pieces)
+def _streamed(request: Request, parts: Parts, seat: Seat, wanted: Wanted, start: _Start) -> Response:
+    pieces = _nothing() if request.method == "HEAD" else _told(parts, seat, wanted, start)
+    return Response(200, headers=HEADERS, pieces=pieces)
 
 
 async def _nothing() -> Pieces:
@@ -64,44 +67,26 @@ async def _nothing() -> Pieces:
         yield piece
 
 
-async def _all(parts: Parts, seat: Seat, wanted: Wanted, after: int) -> Pieces:
-    """The events that are wanted, until the server stops."""
-    comments = _Comments(parts.events.ids)
-    with seat:
-        yield comments.one(after)
-        try:
-            while True:
-                news = await parts.events.next(wanted, after)
-                after = news.after
-                yield comments.beside(news.piece, after)
-        except (Closed, JobQueueError):
-            return
-
-
-async def _one(parts: Parts, seat: Seat, wanted: Wanted, start: _Start) -> Pieces:
-    """The events of one job, until its end or that of the server. After a gap its end may have been missed: look."""
+async def _told(parts: Parts, seat: Seat, wanted: Wanted, start: _Start) -> Pieces:
+    """What is told from the start on, until the end of the one job, or that of the server."""
     comments = _Comments(parts.events.ids)
     piece, after, ended = start
     with seat:
         yield piece or comments.one(after)
         try:
             while not ended:
-                news = await parts.events.next(wanted, after)
-                piece, after, ended = news.piece, news.after, news.ended
-                if news.gap:
-                    start = await _present(parts, wanted)
-                    piece, after, ended = piece + start.piece, start.after, start.ended
+                piece, after, ended = await _started(parts, wanted, await parts.events.next(wanted, after))
                 yield comments.beside(piece, after)
         except (Closed, JobQueueError):
             return
 
 
 class _Start(NamedTuple):
-    """Where the stream of a job starts: what is told first, what is known by that, whether it is all."""
+    """What is told, the number up to which all is known by that, and whether nothing follows."""
 
     piece: bytes
     after: int
-    ended: bool
+    ended: bool = False
 
 
 async def _present(parts: Parts, wanted: Wanted) -> _Start:
@@ -121,6 +106,19 @@ async def _present(parts: Parts, wanted: Wanted) -> _Start:
     return _Start(piece, after, job.status.ended)
 
 
+async def _resumed(parts: Parts, wanted: Wanted, last: int) -> _Start:
+    """What one is told first that comes back from there: what it missed, as far as that is known."""
+    return await _started(parts, wanted, await parts.events.read(wanted, last))
+
+
+async def _started(parts: Parts, wanted: Wanted, news: News) -> _Start:
+    """The news. After a gap in the life of one job its end may have been missed: then the job's state goes with it."""
+    if news.gap and wanted.job is not None:
+        present = await _present(parts, wanted)
+        return present._replace(piece=news.piece + present.piece)
+    return _Start(news.piece, news.after, news.ended)
+
+
 class _Comments:
     """A comment every 15 s, whether there is news or not; it holds the place of who hears little."""
 
@@ -131,7 +129,7 @@ class _Comments:
     def one(self, after: int) -> bytes:
         """A comment for one who knows all up to `after`."""
         self._last = trio.current_time()
-        return told.comment(None if after == UNKNOWN else self._ids.of(after))
+        return told.comment(self._ids.of(after))
 
     def beside(self, piece: bytes, after: int) -> bytes:
         """The piece; with a comment if that is due, or if it is empty."""

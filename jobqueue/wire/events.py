@@ -74,9 +74,9 @@ def gap(missed: int | None, id: str) -> bytes:
     return _event(b"gap", id, _encode({"missed": missed}))
 
 
-def comment(id: str | None) -> bytes:
-    """A comment, and where the listener is now: `id` without data moves Last-Event-ID on and tells nothing else."""
-    return b":\n\n" if id is None else b":\nid: %s\n\n" % id.encode()
+def comment(id: str) -> bytes:
+    """A comment, and where the listener is now: an id without data moves Last-Event-ID on and tells nothing else."""
+    return b":\nid: %s\n\n" % id.encode()
 
 
 def _event(name: bytes, id: str, data: bytes) -> bytes:

@@ -150,6 +150,7 @@ async def test_an_unknown_id_is_a_gap_behind_every_door(api: Api) -> None:
     """The same, by all ways in."""
     async with listening(api, last_event_id="x-7") as listener:
         assert (await listener.event()).name == "gap"
+        assert listener.answer.body.startswith(b"event: gap\n")
 
 
 async def test_a_lost_id_is_a_gap(front: Api, monkeypatch: pytest.MonkeyPatch) -> None:

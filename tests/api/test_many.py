@@ -158,3 +158,23 @@ async def test_a_body_is_held_to_the_rules_of_all(api: Api, command: str) -> Non
     (await api.ask("POST", path, b"{", type=JSON)).problem(400, "invalid-json")
     (await api.post(path, {"filter": {}, "cursor": "nonsense"})).problem(400, "cursor")
     (await api.post(path, {"filter": {}}, origin="http://elsewhere")).problem(403, "cross-site")
+
+
+async def test_a_cursor_goes_on_with_its_own_filter_only(front: Api) -> None:
+    """With another it is 400 cursor, and nothing is done: no slip of a client changes what it did not mean."""
+    for _ in range(3):
+        assert (await front.post("/jobs", [{"kind": "a", "queue": "parked"}] * 334)).status == 201
+    wanted = {"queue": "parked", "payload.none": None}
+    first = await many(front, "cancel", {"queue": "parked"}, dry_run=True)
+    for other in ({}, {"queue": "other"}, {"queue": "parked", "status": "QUEUED"}, wanted):
+        (await front.post("/jobs/cancel", {"filter": other, "cursor": first["next"]})).problem(400, "cursor")
+    assert (await many(front, "delete", {"queue": "parked"}, cursor=first["next"], dry_run=True))["matched"] == 2
+
+
+async def test_a_filter_may_look_into_payloads(front: Api) -> None:
+    """As the list's does."""
+    for number in range(4):
+        await front.park(payload={"user": {"id": number % 2}})
+    assert await many(front, "cancel", {"payload.user.id": 1}) == {"matched": 2, "changed": 2, "next": None}
+    assert await many(front, "cancel", {"payload.user.id": "1"}) == {"matched": 0, "changed": 0, "next": None}
+    (await front.post("/jobs/cancel", {"filter": {"payload..id": 1}})).pointers(422, "validation")

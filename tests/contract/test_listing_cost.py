@@ -93,7 +93,7 @@ PLANS = [
     ),
     (sources.LANE, ["SEARCH jobs USING COVERING INDEX jobs_ready (lane=? AND place>? AND place<?)"]),
     (sources.BLOCKS.format(""), ["SEARCH blocks USING PRIMARY KEY (trait=? AND block>? AND block<?)"]),
-    (sources.BLOCK.format("kind = ?"), ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]),
+    (sources.IN_BLOCKS.format("kind = ?"), ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]),
     (moments.NEXT, ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]),
     (blocks.NEWEST, ["SCAN jobs"]),  # from its end, and one row of it
     (blocks.PASSED, ["SEARCH setbacks USING INTEGER PRIMARY KEY (rowid<?)", "SEARCH jobs"]),

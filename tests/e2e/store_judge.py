@@ -22,6 +22,7 @@ from jobqueue.rules.isolation import Isolation
 from jobqueue.rules.lifecycle import Limits, Times
 from jobqueue.rules.table import Table
 from jobqueue.stores.sqlite import SqliteStore
+from tests.benchmarks import crowd
 from tests.e2e.store_history import ANYTHING, EPOCH, Answer, digest
 
 MOST_ROUNDS = 500
@@ -111,6 +112,9 @@ def inconsistencies(connection: apsw.Connection) -> Iterator[str]:
         " OR (status >= 4 AND coalesce(json_extract(options, '$.unique.while'), 'active') <> 'exists')",
         "bodies": "SELECT seq FROM jobs EXCEPT SELECT seq FROM bodies",
         "orphaned bodies": "SELECT seq FROM bodies EXCEPT SELECT seq FROM jobs",
+        "what lists know of their blocks": f"{crowd.TRAITS} EXCEPT SELECT trait, block FROM blocks",
+        "tags": f"{crowd.TAGS} EXCEPT SELECT tag, seq FROM tags",
+        "orphaned tags": f"SELECT tag, seq FROM tags EXCEPT {crowd.TAGS}",
         "the greatest seq": "SELECT max(seq, place) FROM jobs WHERE max(seq, place) >"
         " (SELECT value FROM meta WHERE name = 'seq')",
     }

@@ -28,7 +28,7 @@ class Amender(Part):
         answer = await self._tell("PATCH", f"/jobs/{id}", said)
         if answer is not None:
             self._oracle.requests.end(asked)
-            timed = said.get("expires_at") is not None or said.get("run_at") is not None
+            timed = "expires_at" in said or "run_at" in said  # the one may have passed, or come before the other
             self._is_job("the change", id, answer, since, (409, 422) if timed else (409,))
 
     def _amendment(self) -> dict[str, Any]:

@@ -94,6 +94,9 @@ class Asker:
 class Part(Asker):
     """A client's dealings with one feature."""
 
+    async def begin(self) -> None:
+        """What it does first of all."""
+
     def wants(self) -> dict[Want, int]:
         """What it wants, by how often."""
         raise NotImplementedError

@@ -86,11 +86,15 @@ class Bounds:
         queue = self.settings.get(lane.queue)
         return 1.0 if queue is None else queue.weights.get(lane.group or "", 1.0)
 
-    def accepted(self, job: Job, jobs: Mapping[str, Job], most: int) -> str | None:
-        """A job was taken in; `most` is what a queue may hold that does not say."""
+    def accepted(self, job: Job, jobs: Mapping[str, Job], most: int, held: int) -> str | None:
+        """A job was taken in; `most` is what a queue may hold that does not say.
+
+        A queue that held more, of retries and what was given back, may go on holding as many: one may replace another.
+        """
         queue = self.settings.get(job.queue)
         if queue is not None and queue.max_queued is not None:
             most = queue.max_queued
+        most = max(most, held)
         waiting = sum(1 for other in jobs.values() if other.queue == job.queue and other.status in WAITING)
         return f"{job.queue} took {job.id} in, but holds {waiting} of at most {most}" if waiting > most else None
 

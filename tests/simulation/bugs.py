@@ -201,3 +201,4 @@ BUGS: dict[str, Planted] = {
         *feature_bugs.BUGS,
     )
 }
+FEATURES = {planted.__name__.replace("_", "-"): features for planted, features in feature_bugs.BUGS.items()}

@@ -39,13 +39,18 @@ class Client(Asker):
 
     async def run(self) -> None:
         """All it wants."""
+        plan = self._sim.plan
+        parts = [part(self._name, self._sim, self._lives, self._known) for use, part in PARTS.items() if plan.uses(use)]
         wants = self._wants()
-        for _ in range(self._sim.plan.operations):
+        for part in parts:
+            await part.begin()
+            wants |= part.wants()
+        for _ in range(plan.operations):
             await self._pause()
             await self._draw(wants)()
 
     def _wants(self) -> dict[Want, int]:
-        wants: dict[Want, int] = {
+        return {
             self._submit: 6,
             self._submit_many: 4,
             self._submit_lines: 2,
@@ -57,10 +62,6 @@ class Client(Asker):
             self._list: 1,
             self._history: 1,
         }
-        for feature, part in PARTS.items():
-            if self._sim.plan.uses(feature):
-                wants |= part(self._name, self._sim, self._lives, self._known).wants()
-        return wants
 
     # -- submissions
 

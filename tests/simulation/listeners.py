@@ -86,6 +86,8 @@ class Hearing:
         if exchange.answer.status != 200:
             return
         events = parsed(exchange.answer.body)
+        if not any(event.name or event.id for event in events):  # it left before it was told anything
+            return
         gap = any(event.name == "gap" for event in events)
         if self._last is None or life.number != self._number:
             if (self._last is None) == gap:
@@ -97,14 +99,14 @@ class Hearing:
         self._heard += told_by(events)
         self._last = next((event.id for event in reversed(events) if event.id is not None), self._last)
         steady = life is self._lives.life and life.alive and not life.draining and not self._listener.hasty
-        self._judge(life.number, until - self._oracle.slack if steady else 0.0, events_came=bool(events))
+        self._judge(life.number, until - self._oracle.slack if steady else 0.0)
 
-    def _judge(self, number: int, due: float, *, events_came: bool) -> None:
+    def _judge(self, number: int, due: float) -> None:
         """What was heard must be what happened, from where it began; all of it that is `due`."""
         log = self._oracle.stream.life(number)
         for start in range(self._start[0], self._start[1] + 1):
             wanted = [(step, at) for step, at in zip(log.log[start:], log.at[start:], strict=True) if self._takes(step)]
-            least = sum(1 for _, at in wanted if at < due) if events_came else 0
+            least = sum(1 for _, at in wanted if at < due)
             if [step for step, _ in wanted[: len(self._heard)]] == self._heard and len(self._heard) >= least:
                 return
         said = [step for step in log.log[self._start[0] :] if self._takes(step)]

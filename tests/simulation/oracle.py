@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import trio
 
-from jobqueue.clock import SECOND, Micros
+from jobqueue.clock import SECOND, Micros, micros
 from jobqueue.job import AttemptRecord, Ending, Job, Reason, Status
 from tests.simulation import endings
 from tests.simulation.answers import Answers, key_of
 from tests.simulation.book import GONE, Configured, Deed, Host, Move, Planned, core, state
-from tests.simulation.bounds import Bounds
+from tests.simulation.bounds import WAITING, Bounds
 from tests.simulation.keys import Keys
 from tests.simulation.lanes import Lanes
 from tests.simulation.plan import Plan
@@ -44,6 +45,7 @@ class Oracle(Answers):
         self.stream = Stream()
         self.requests = Requests()
         self.deaths: dict[int, str | None] = {}  # life -> the job that killed it, None: something outside
+        self._held: Counter[str] = Counter()  # how many jobs of a queue waited before this commit
         self._spent: dict[str, int] = {}
         self._claims: dict[tuple[str, int], float] = {}  # when an attempt was claimed
         self._stops: dict[tuple[str, int], float] = {}  # when it was asked to end
@@ -53,6 +55,7 @@ class Oracle(Answers):
     def committed(self, deeds: Sequence[Deed], host: Host) -> None:
         """A batch became durable."""
         self.tick += 1
+        self._held = Counter(job.queue for job in self.jobs.values() if job.status in WAITING)
         for deed in deeds:
             match deed:
                 case Configured(queue):
@@ -61,8 +64,7 @@ class Oracle(Answers):
                     self.lanes.reshare(queue.name)
                 case Planned(name, schedule):
                     self.trace("  ", "schedule", name, schedule and schedule.next_at)
-                    facts = Facts(self.now(), min(host.up_at, self.now()), self.slack, exact=self.exact())
-                    self.check(self.timetable.planned(name, schedule, self.jobs, self.tick, facts))
+                    self.check(self.timetable.planned(name, schedule, self.jobs, self.tick, self._moment(host)))
                 case Move(before, None):
                     assert before is not None
                     self._removed(before)
@@ -74,6 +76,11 @@ class Oracle(Answers):
         self.stream.committed(deeds, host.number)
         if self.plan.uses("queues"):
             self.count([_queue(deed) for deed in deeds if not isinstance(deed, Planned)])
+
+    def _moment(self, host: Host) -> Facts:
+        now = self.now()
+        begun = now - micros(trio.current_time() - host.started_at)
+        return Facts(now, begun, min(host.up_at, now), self.slack, exact=self.exact())
 
     def _changed(self, before: Job | None, after: Job, record: AttemptRecord | None, host: Host) -> None:
         self.keys.moved(before, after)
@@ -92,7 +99,7 @@ class Oracle(Answers):
         self.history.setdefault(after.id, []).append(state(after))
         self.trace("  ", after.id[-4:], before and before.status.name, "->", *core(after), after.reason or "")
         if before is None:
-            self.check(self.bounds.accepted(after, self.jobs, self.plan.max_queued))
+            self.check(self.bounds.accepted(after, self.jobs, self.plan.max_queued, self._held[after.queue]))
 
     def _accepted(self, job: Job) -> None:
         self.submitted(job)

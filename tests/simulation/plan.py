@@ -110,9 +110,9 @@ def _features(seed: int) -> frozenset[str]:
     """What clients use beside the plain things; drawn by itself, so that a new feature changes nothing else."""
     rng = random.Random(f"features {seed}")
     kind = rng.random()
-    if kind < 0.15:
+    if kind < 0.12:
         return frozenset()
-    if kind < 0.5:
+    if kind < 0.4:
         return frozenset({rng.choice(FEATURES)})
-    likely = rng.choice((0.25, 0.5))
+    likely = rng.choice((0.3, 0.6))
     return frozenset(feature for feature in FEATURES if rng.random() < likely)

@@ -24,6 +24,10 @@ class Planner(Part):
         """By how often."""
         return {self._put: 4, self._trigger: 2, self._delete: 1, self._look: 2}
 
+    async def begin(self) -> None:
+        """There is something to fire from the start."""
+        await self._put()
+
     async def stop(self) -> None:
         """Delete all schedules, whatever it takes."""
         self.hasty = False

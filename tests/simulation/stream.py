@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import trio
 
-from jobqueue.job import Ending, Job, Status
+from jobqueue.job import Job, Status
 from tests.simulation.book import Deed, Move
 
 
@@ -55,7 +55,7 @@ class Stream:
     def committed(self, deeds: Sequence[Deed], number: int) -> None:
         """A commit: of each job only what it was before and is after. What a boot gives back nobody can hear."""
         moves = [deed for deed in deeds if isinstance(deed, Move)]
-        recovery = any(move.record is not None and move.record.ending is Ending.CRASHED for move in moves)
+        recovery = any(_of_another_life(move.before, number) for move in moves)
         changes: dict[str, tuple[Job | None, Job | None]] = {}
         for before, after, _ in moves:
             job = after or before
@@ -79,6 +79,10 @@ class Stream:
         if whole and not (told and Status[told[-1].status].ended):
             return f"the stream of {id} ended after {told}"
         return None
+
+
+def _of_another_life(before: Job | None, number: int) -> bool:
+    return before is not None and before.boot_id not in (None, f"boot-{number}")
 
 
 def _steps(before: Job | None, after: Job | None) -> Iterable[Told]:

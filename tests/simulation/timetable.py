@@ -14,10 +14,14 @@ RESTART_SECONDS = 1.0  # so long before a start a fire time may still be on time
 
 
 class Facts:
-    """What is known of the moment. up: since when the process has been serving; exact: all clocks run evenly."""
+    """What is known of the moment.
 
-    def __init__(self, now: Micros, up: Micros, slack: float, *, exact: bool) -> None:
+    begun, up: since when the process has lived, and has been serving; exact: all clocks run evenly.
+    """
+
+    def __init__(self, now: Micros, begun: Micros, up: Micros, slack: float, *, exact: bool) -> None:
         self.now = now
+        self.begun = begun
         self.up = up
         self.slack = micros(slack)
         self.exact = exact
@@ -106,7 +110,7 @@ class Timetable:
         self, before: Schedule, times: list[Micros], made: set[Micros], jobs: Mapping[str, Job], facts: Facts
     ) -> str | None:
         """What of the fire times must have made a job, and what must not."""
-        missed = [at for at in times if at < facts.up - micros(RESTART_SECONDS) - facts.slack]
+        missed = [at for at in times if at < facts.begun - micros(RESTART_SECONDS)]
         if len(made & set(missed)) > (before.catch_up == "one"):
             return f"{before.name} missed {missed}, and made jobs for {made & set(missed)}"
         last = jobs.get(before.last_id or "")

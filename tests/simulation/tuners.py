@@ -12,6 +12,7 @@ from tests.simulation.book import Mark
 from tests.simulation.node import QUEUES
 
 BREAKS = (0.5, 2.0, 6.0)
+PAUSES = (1.0, 6.0, 20.0)
 
 
 class Tuner(Asker):
@@ -26,10 +27,10 @@ class Tuner(Asker):
             if self._rng.random() < 0.2:
                 await self._look(queue)
                 continue
-            said = {"paused": True} if self._rng.random() < 0.3 else self._settings()
+            said = {"paused": True} if self._rng.random() < 0.45 else self._settings()
             await self._patch(queue, said)
             if said.get("paused"):
-                await trio.sleep(self._rng.choice(BREAKS))
+                await trio.sleep(self._rng.choice(PAUSES))
                 await self._patch(queue, {"paused": False})
 
     async def relax(self) -> None:
@@ -40,7 +41,7 @@ class Tuner(Asker):
 
     def _settings(self) -> dict[str, Any]:
         rng = self._rng
-        rate = {"limit": rng.choice((2, 3)), "per": rng.choice((2, 4))}
+        rate = {"limit": rng.choice((2, 3)), "per": rng.choice((2, 6))}
         keep = {"DONE": rng.choice((1, 5)), "FAILED": rng.choice((2, 10)), "CANCELLED": 2}
         fields: dict[str, tuple[Any, ...]] = {
             "concurrency": (1, 2, None),

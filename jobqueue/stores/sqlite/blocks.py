@@ -10,14 +10,13 @@ tags      (tag, seq) of the jobs that have any.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apsw
 
 from jobqueue.clock import Micros
 from jobqueue.job import Job, Status
-from jobqueue.rules.changes import Changes
 
 SHIFT = 7
 MOST_NOTED = 10_000
@@ -71,41 +70,31 @@ class Noted:
             self.notes |= notes
 
 
-def write(connection: apsw.Connection, noted: Noted, changes: Changes) -> None:
-    """Note what the jobs of a batch are, after their rows were written."""
-    known = noted.notes
+def write(
+    connection: apsw.Connection, noted: Noted, born: Sequence[Job], ended: Sequence[Job], removed: Sequence[Job]
+) -> None:
+    """Note what the jobs of a batch are that came, that are at an end, and that went, after their rows were written."""
     notes: set[Note] = set()
-    added: list[Job] = []
-    removed: list[Job] = []
-    for before, after in changes.jobs.values():
-        if after is None:
-            if before is not None:
-                removed.append(before)
-            continue
-        if before is None:
-            added.append(after)
-            note = (after.seq >> SHIFT, after.queue, after.kind)
-            if note not in known:
-                notes.add(note)
-        if after.status > 3:
-            note = (~(after.seq >> SHIFT), after.queue, NAMES[after.status])  # its sign tells it from the others
-            if note not in known:
-                notes.add(note)
+    newest, created_at = noted.seq, noted.created_at
+    if born:
+        notes = {(job.seq >> SHIFT, job.queue, job.kind) for job in born}
+        newest, created_at = _welcome(connection, noted, born)
+    if ended:  # their sign tells them from the others
+        notes |= {(~(job.seq >> SHIFT), job.queue, NAMES[job.status]) for job in ended}
+    notes -= noted.notes
     if notes:
         connection.executemany("INSERT OR IGNORE INTO blocks VALUES(?, ?)", _rows(notes))
-    newest, created_at = _add(connection, noted, added) if added else (noted.seq, noted.created_at)
     if removed:
         connection.executemany("DELETE FROM tags WHERE tag = ? AND seq = ?", _tags(removed))
         connection.executemany(EMPTIED, [(block, SHIFT) for block in sorted({job.seq >> SHIFT for job in removed})])
     noted.hold(newest, created_at, notes, afresh=bool(removed))
 
 
-def _add(connection: apsw.Connection, noted: Noted, added: list[Job]) -> tuple[int, Micros]:
+def _welcome(connection: apsw.Connection, noted: Noted, born: Sequence[Job]) -> tuple[int, Micros]:
     """Note the setbacks and the tags of new jobs; the newest of all, and when it was made."""
     newest, created_at = noted.seq, noted.created_at
     setbacks: list[tuple[int]] = []
-    tagged: list[Job] = []
-    for job in added:
+    for job in born:
         seq = job.seq
         if seq < newest:  # it is put among others
             setbacks += [(seq,), (seq + 1,)]
@@ -113,11 +102,10 @@ def _add(connection: apsw.Connection, noted: Noted, added: list[Job]) -> tuple[i
             if job.created_at < created_at:
                 setbacks.append((seq,))
             newest, created_at = seq, job.created_at
-        if job.options.tags:
-            tagged.append(job)
     if setbacks:
         connection.executemany("INSERT OR IGNORE INTO setbacks VALUES(?)", setbacks)
         connection.execute(PASSED)
+    tagged = [job for job in born if job.options.tags]
     if tagged:
         connection.executemany("INSERT OR IGNORE INTO tags VALUES(?, ?)", _tags(tagged))
     return newest, created_at

@@ -35,6 +35,8 @@ def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micr
     bodies: list[tuple[Any, ...]] = []
     changed: list[tuple[Job, Job]] = []
     updates: list[tuple[Any, ...]] = []
+    born: list[Job] = []
+    ended: list[Job] = []
     removed: list[Job] = []
     for before, after in changes.jobs.values():
         if after is None:
@@ -45,7 +47,10 @@ def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micr
         if after.status is Status.QUEUED:
             key = after.lane
             lane = new_lanes[key] if key in new_lanes else rows[key]
+        elif after.status > 3:
+            ended.append(after)
         if before is None:
+            born.append(after)
             added.append(codec.new_row(after, lane))
             bodies.append(codec.body_row(after))
         else:
@@ -59,10 +64,8 @@ def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micr
         _update(connection, updates, changed)
     if removed:
         _remove(connection, removed, now)
-    if changes.attempts:
-        _attempts(connection, changes)
     _rest(connection, changes)
-    blocks.write(connection, cache.noted, changes)
+    blocks.write(connection, cache.noted, born, ended, removed)
     links.write(connection, changes)
     settings.write(connection, changes, now)
     return new_lanes
@@ -145,6 +148,8 @@ def _state(edit: LaneEdit) -> tuple[int, int, float, int]:
 
 def _rest(connection: apsw.Connection, changes: Changes) -> None:
     many = connection.executemany
+    if changes.attempts:
+        _attempts(connection, changes)
     if changes.bands:
         many(
             "INSERT OR REPLACE INTO bands VALUES(?, ?, ?)",

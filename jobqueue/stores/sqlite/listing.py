@@ -8,7 +8,6 @@ candidates; payloads are read last. A page that has looked long enough ends earl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,13 +18,13 @@ from jobqueue.stores.contract import MOST_LOOKED, MOST_PAGE_BYTES, Filter, Match
 from jobqueue.stores.paths import paths
 from jobqueue.stores.sqlite import codec
 from jobqueue.stores.sqlite.moments import spans
-from jobqueue.stores.sqlite.sources import Step, Where, sources
+from jobqueue.stores.sqlite.sources import Step, Where, array, in_one_piece, numbers, sources
 
 MOST_EFFORT = 10_000  # of reading the row of one job
 MOST_STEP = 4_000
 
 _THESE = "FROM json_each(?) CROSS JOIN"
-WANTED = f"SELECT seq {_THESE} jobs NOT INDEXED ON seq = value WHERE {{}}"
+WANTED = in_one_piece(f"SELECT seq {_THESE} jobs NOT INDEXED ON seq = value WHERE {{}}")
 PAYLOADS = f"SELECT seq, payload {_THESE} bodies ON seq = value"
 IDS = f"SELECT jobs.id {_THESE} jobs NOT INDEXED ON seq = value"
 _REPORT = (
@@ -77,8 +76,8 @@ class Search:
         if step.sure or not step.seqs:
             return step.seqs
         self._effort += len(step.seqs)
-        rows = self._connection.execute(WANTED.format(self._where.sql), (_array(step.seqs), *self._where.bindings))
-        return [seq for (seq,) in rows]
+        bindings = (array(step.seqs), *self._where.bindings)
+        return numbers(self._connection, WANTED.format(self._where.sql), bindings)
 
     def _payloads_of(self, seqs: Sequence[int]) -> Iterator[int]:
         """Those whose payloads are, too; `before` follows where there are too many to read."""
@@ -86,7 +85,7 @@ class Search:
         read, size = self._read, self._size
         seq: Any
         payload: Any
-        for seq, payload in self._connection.execute(PAYLOADS, (_array(seqs),)):
+        for seq, payload in self._connection.execute(PAYLOADS, (array(seqs),)):
             if match(payload):
                 yield seq
             read += 1
@@ -126,14 +125,10 @@ def matching(connection: apsw.Connection, wanted: Filter, before: int | None, li
             seqs.append(seq)
         else:
             last = search.before
-        rows: list[Any] = connection.execute(IDS, (_array(seqs),)).fetchall()
+        rows: list[Any] = connection.execute(IDS, (array(seqs),)).fetchall()
     return Matches(tuple(codec.text(id) for (id,) in rows), last)
 
 
 def _worth(step: Step) -> tuple[int, int]:
     """The step that gets furthest back comes first, of those that get as far the one with the fewest candidates."""
     return step.low, len(step.seqs)
-
-
-def _array(seqs: Sequence[int]) -> str:
-    return json.dumps(seqs)

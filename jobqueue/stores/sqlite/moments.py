@@ -22,8 +22,10 @@ Span = tuple[int, int]
 def spans(connection: apsw.Connection, after: Micros | None, before: Micros | None) -> list[Span]:
     """The ranges [low, high) in which jobs were made in [after, before), newest first; too wide if there are many."""
     end: Any = connection.execute(LAST).get
+    if after is None and before is None:
+        return [(0, end)]
     starts: list[Any] = [seq for (seq,) in connection.execute(SETBACKS, (MOST_SETBACKS + 1,))]
-    if (after is None and before is None) or len(starts) > MOST_SETBACKS:
+    if len(starts) > MOST_SETBACKS:
         return [(0, end)]
     found: list[Span] = []
     high = end

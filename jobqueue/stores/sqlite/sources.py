@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import apsw
+import msgspec
 
 from jobqueue.job import Status
 from jobqueue.stores.contract import Filter
@@ -21,16 +22,25 @@ MOST_LANES = 5_000
 MOST_BLOCKS = 2_000
 CHEAP = 8  # rows that lie side by side cost as much as one that lies alone
 
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(list[int]).decode
 
-def _newest(rows: str) -> str:
-    """The next of these rows."""
-    return f"SELECT seq FROM {rows} AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?"  # noqa: S608 - ours
+
+def in_one_piece(listed: str) -> str:
+    """All numbers of a list in one row: each row gives up the interpreter's lock, and may wait long to have it back."""
+    return f"SELECT json_group_array(seq) FROM ({listed})"  # noqa: S608 - constants of ours, as all below
+
+
+def _newest(rows: str, seq: str = "seq") -> str:
+    """The numbers of the next of these rows."""
+    newest = f"{seq} >= ? AND {seq} < ? ORDER BY {seq} DESC LIMIT ?"
+    return in_one_piece(f"SELECT {seq} AS seq FROM {rows} AND {newest}")  # noqa: S608
 
 
 def _firsts(name: str, lists: str, of_each: str) -> str:
     """Of each list the newest row, and the name of the list: the newest of them first."""
     return (
-        f"WITH firsts AS MATERIALIZED(SELECT {name} AS name, ({of_each}) AS first FROM {lists})"  # noqa: S608 - ours
+        f"WITH firsts AS MATERIALIZED(SELECT {name} AS name, ({of_each}) AS first FROM {lists})"  # noqa: S608
         " SELECT first, name FROM firsts WHERE first IS NOT NULL ORDER BY first DESC LIMIT :count"
     )
 
@@ -44,16 +54,13 @@ WAITING = _newest(f"jobs WHERE status = ? AND {IN_INDEX} AND queue = ?")
 WAITING_FIRSTS = _firsts(
     "counts.queue",
     "counts WHERE counts.status = :status AND n > 0",
-    f"SELECT seq FROM jobs WHERE status = :status AND {IN_INDEX} AND jobs.queue = counts.queue"  # noqa: S608 - ours
+    f"SELECT seq FROM jobs WHERE status = :status AND {IN_INDEX} AND jobs.queue = counts.queue"  # noqa: S608
     " AND seq >= :low AND seq < :high ORDER BY seq DESC LIMIT 1",
 )
 # the other queued jobs have no group, and stand in their lane by their number, since they were never put back
-LANE = (
-    "SELECT place FROM jobs WHERE lane = ? AND status = 2 AND place = seq"
-    " AND place >= ? AND place < ? ORDER BY place DESC LIMIT ?"
-)
+LANE = _newest("jobs WHERE lane = ? AND status = 2 AND place = seq", "place")
 _ALONE = "lanes INDEXED BY lanes_alone WHERE grp = '' AND {}"
-LANES = f"SELECT count(*) FROM (SELECT 1 FROM {_ALONE} LIMIT :count)"  # noqa: S608 - ours
+LANES = f"SELECT count(*) FROM (SELECT 1 FROM {_ALONE} LIMIT :count)"  # noqa: S608
 LANES_FIRSTS = _firsts(
     "lanes.lane",
     f"{_ALONE} AND queued > 0",
@@ -62,7 +69,10 @@ LANES_FIRSTS = _firsts(
 )
 BLOCKS = "SELECT block{} FROM blocks WHERE trait = ? AND block >= ? AND block <= ? ORDER BY block DESC LIMIT ?"
 THERE = ", EXISTS(SELECT 1 FROM blocks AS other WHERE other.trait = ? AND other.block = blocks.block)"
-BLOCK = "SELECT seq FROM jobs NOT INDEXED WHERE {} AND seq >= ? AND seq < ? ORDER BY seq DESC"
+IN_BLOCKS = in_one_piece(
+    "SELECT seq FROM json_each(?) CROSS JOIN jobs NOT INDEXED"  # noqa: S608
+    f" ON seq >= value << {SHIFT} AND seq < value + 1 << {SHIFT} AND seq >= ? AND seq < ? WHERE {{}}"
+)
 
 
 class Step(NamedTuple):
@@ -150,7 +160,7 @@ def _index(connection: apsw.Connection, sql: str, *bindings: Any, sure: bool = F
     """One list."""
 
     def step(low: int, high: int, count: int) -> Step:
-        seqs = _numbers(connection, sql, (*bindings, low, high, count))
+        seqs = numbers(connection, sql, (*bindings, low, high, count))
         return Step(seqs, seqs[-1] if len(seqs) == count else low, 1 + len(seqs) // CHEAP, sure=sure)
 
     return step
@@ -170,7 +180,7 @@ def _merged(
             full = len(seqs) == count
             if full and first < seqs[-1]:
                 break
-            found = _numbers(connection, of_one, (*status, name, seqs[-1] if full else low, high, count))
+            found = numbers(connection, of_one, (*status, name, seqs[-1] if full else low, high, count))
             effort += 1 + len(found) // CHEAP
             seqs = sorted(seqs + found, reverse=True)[:count]
         return Step(seqs, seqs[-1] if len(seqs) == count else low, effort)
@@ -180,11 +190,12 @@ def _merged(
 
 def _blocks(connection: apsw.Connection, traits: Sequence[str], where: Where) -> Source:
     """The rows of the blocks that have all traits, as far as the filter wants them."""
-    sql, rows = BLOCKS.format(THERE * (len(traits) - 1)), BLOCK.format(where.sql)
+    sql, rows = BLOCKS.format(THERE * (len(traits) - 1)), IN_BLOCKS.format(where.sql)
 
     def step(low: int, high: int, count: int) -> Step:
-        seqs: list[int] = []
-        reached, looked, entered = low, 0, 0
+        full: list[int] = []
+        reached, looked = low, 0
+        most = max(1, count >> SHIFT)
         block: Any
         for block, *there in connection.execute(
             sql, (*traits[1:], traits[0], low >> SHIFT, (high - 1) >> SHIFT, MOST_BLOCKS)
@@ -192,14 +203,14 @@ def _blocks(connection: apsw.Connection, traits: Sequence[str], where: Where) ->
             looked += 1
             reached = max(low, block << SHIFT)
             if all(there):
-                seqs += _numbers(connection, rows, (*where.bindings, reached, min(high, (block + 1) << SHIFT)))
-                entered += 1
-                if entered << SHIFT >= count:
+                full.append(block)
+                if len(full) == most:
                     break
         else:
             if looked < MOST_BLOCKS:
                 reached = low
-        return Step(seqs, reached, 1 + (looked + (entered << SHIFT)) // CHEAP, sure=True)
+        seqs = numbers(connection, rows, (array(full), reached, high, *where.bindings)) if full else []
+        return Step(seqs, reached, 1 + (looked + (len(full) << SHIFT)) // CHEAP, sure=True)
 
     return step
 
@@ -216,6 +227,11 @@ def _union(found: Sequence[Source]) -> Source:
     return step
 
 
-def _numbers(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[int]:
-    rows: Any = connection.execute(sql, bindings)
-    return [seq for (seq,) in rows]
+def array(seqs: Sequence[int]) -> str:
+    """Numbers as SQLite's `json_each` takes them."""
+    return _encode(seqs).decode()
+
+
+def numbers(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> list[int]:
+    """Numbers as they come in one piece, the greatest first."""
+    return sorted(_decode(connection.execute(sql, bindings).get), reverse=True)

@@ -90,7 +90,7 @@ class Lists(RuleBasedStateMachine):
 
     def jobs(self, number: int, *statuses: Status) -> list[Job]:
         """The same job of each engine, in one of the statuses; none if there is none."""
-        listed = [run(desk.store.page(Filter(frozenset(statuses)), None, 9_999)).jobs for desk in self.desks]
+        listed = [list(pages(desk.store, Filter(frozenset(statuses)), 50)) for desk in self.desks]
         return [jobs[number % len(jobs)] for jobs in listed if jobs]
 
     # -- commands

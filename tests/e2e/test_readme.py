@@ -17,6 +17,7 @@ WORDS = {
     "<id>": ID,
     "<time>": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
     "<ended>": "(?:DONE|FAILED|SCHEDULED)",
+    '"RUNNING"': '"(?:QUEUED|RUNNING)"',  # on a busy machine a worker may be slower than the next command
     "...": ".*",
 }
 

@@ -77,7 +77,7 @@ class Asker:
         while True:
             if await ask():
                 return
-            await trio.sleep(1.0)
+            await trio.sleep(0.3)
 
     def _is_job(self, what: str, id: str, answer: Answer, since: Mark, others: Sequence[int]) -> bool:
         """Whether the answer is about the job that was asked for. 410: it is gone; `others` are right as well."""

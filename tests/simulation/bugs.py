@@ -17,6 +17,7 @@ from jobqueue.actors.worker import Worker
 from jobqueue.clock import World
 from jobqueue.errors import JobQueueError, LeaseLost
 from jobqueue.handlers import attempt
+from jobqueue.handlers.context import NO_PARENTS
 from jobqueue.job import Ending, Job, Outcome, Status
 from jobqueue.rules import lifecycle
 from jobqueue.rules.table import Table
@@ -162,7 +163,9 @@ def early_slot_release() -> AbstractContextManager[object]:
 
         async def work() -> None:
             with scope:
-                outcomes.append(await attempt(registration, worker._context(job), job.payload, worker._processes))
+                outcomes.append(
+                    await attempt(registration, worker._context(job, NO_PARENTS), job.payload, worker._processes)
+                )
             ended.set()
 
         trio.lowlevel.spawn_system_task(work)

@@ -21,7 +21,7 @@ from tests.simulation.medium import Medium
 from tests.simulation.runs import Run
 from tests.simulation.wire import Answer, Exchange, Sim
 
-DOWN_SECONDS = (0.0, 0.3, 3.0, 12.0)
+DOWN_SECONDS = (0.0, 0.3, 4.0, 12.0)
 GRACE_SECONDS = (0.0, 1.0, 8.0)
 QUEUES = ("default", "mail")
 

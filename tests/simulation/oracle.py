@@ -85,6 +85,8 @@ class Oracle(Answers):
     def _changed(self, before: Job | None, after: Job, record: AttemptRecord | None, host: Host) -> None:
         self.keys.moved(before, after)
         self.check(self.ties.moved(before, after))
+        if before is not None and before.status not in WAITING and after.status in WAITING:
+            self._held[after.queue] += 1  # a retry, or what was given back: taken in whatever the queue holds
         if before is None:
             self._accepted(after)
         elif before.status is Status.RUNNING and after.status is not Status.RUNNING:

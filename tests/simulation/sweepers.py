@@ -45,15 +45,15 @@ class Sweeper(Part):
 
     def wants(self) -> dict[Want, int]:
         """By how often."""
-        return {self._sweep: 6}
+        return {self._sweep: 12}
 
     async def _sweep(self) -> None:
         """All that matches, call by call."""
         verb, wanted = self._rng.choice(VERBS), draw(self._rng)
-        if self._rng.random() < 0.5:
-            wanted["status"] = self._rng.choice(FLEETING[verb])
+        if self._rng.random() < 0.7:
+            wanted = {"status": self._rng.choice(FLEETING[verb])}
         said: dict[str, Any] = {"filter": wanted}
-        if self._rng.random() < 0.3:
+        if self._rng.random() < 0.15:
             said["dry_run"] = True
         while True:
             cursor = await self._call(verb, wanted, said)

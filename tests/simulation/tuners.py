@@ -11,7 +11,13 @@ from tests.simulation.asks import Asker, decoded
 from tests.simulation.book import Mark
 from tests.simulation.node import QUEUES
 
-BREAKS = (0.5, 2.0, 6.0)
+BREAKS = (0.3, 1.0, 4.0)
+FIRST: tuple[dict[str, Any], ...] = (
+    {"group": {"concurrency": 1}},
+    {"group": {"concurrency": 2}},
+    {"rate": {"limit": 2, "per": 6}},
+    {"weights": {"red": 3}},
+)
 PAUSES = (1.0, 6.0, 20.0)
 
 
@@ -20,7 +26,8 @@ class Tuner(Asker):
 
     async def run(self) -> None:
         """Change something, now and then look."""
-        await self._patch("default", {"group": {"concurrency": self._rng.choice((1, 2, None))}})
+        first = self._rng.choice(FIRST)
+        await self._insist(partial(self._patch, "default", first))
         while True:
             await trio.sleep(self._rng.choice(BREAKS))
             queue = self._rng.choice(QUEUES)

@@ -26,13 +26,19 @@ HOST = b"Host: localhost\r\n"
 BODY = b'{"kind":"a","payload":{"n":[1,"\xc3\xa9"]},"tags":["t"],"delay":0.1}'
 ARRAY = b'[{"kind":"a"},{"kind":"b","queue":"other","priority":7}]'
 LINES = b'{"kind":"a"}\n{"kind":"b","idempotency_key":"k"}\n'
+TIED = b'[{"kind":"a","unique":{"key":"k","while":"exists"}},{"kind":"b","group":"g","depends_on":["#0"]}]'
 JOB = b"01920000-0000-7000-8000-000000000000"  # of the length of an id, and replaced by one
+
+
+def sent(line: bytes, body: bytes, *headers: bytes) -> bytes:
+    """A request of another method, with a body."""
+    more = b"".join(header + b"\r\n" for header in (*headers, b"Content-Length: %d" % len(body)))
+    return b"%s HTTP/1.1\r\n%s%s\r\n%s" % (line, HOST, more, body)
 
 
 def posted(path: bytes, body: bytes, *headers: bytes) -> bytes:
     """A submission with a length."""
-    more = b"".join(header + b"\r\n" for header in (*headers, b"Content-Length: %d" % len(body)))
-    return b"POST %s HTTP/1.1\r\n%s%s\r\n%s" % (path, HOST, more, body)
+    return sent(b"POST %s" % path, body, *headers)
 
 
 def chunked(path: bytes, *pieces: bytes, type: bytes) -> bytes:
@@ -66,6 +72,16 @@ SEEDS = [
     asked(b"GET /status/%s" % JOB, version=b"1.0"),
     asked(b"GET /jobs?limit=2&status=FAILED,QUEUED&tag=t&created_after=2026-01-01T00:00:00Z"),
     asked(b"GET /jobs/%s/logs" % JOB),
+    posted(b"/jobs", TIED, JSON),
+    posted(b"/jobs/cancel", b'{"filter":{"queue":"other","payload.a":1},"dry_run":true}', JSON),
+    posted(b"/schedules/s/trigger", b""),
+    sent(b"PATCH /queues/other", b'{"paused":true,"rate":{"limit":5,"per":60},"weights":{"g":2}}', JSON),
+    sent(b"PUT /schedules/s", b'{"cron":"0 3 * * *","timezone":"Europe/Berlin","job":{"kind":"a"}}', JSON),
+    sent(b"PATCH /jobs/%s" % JOB, b'{"priority":3,"run_at":null}', JSON),
+    asked(b"DELETE /jobs/01920000-0000-7000-8000-00000000000f"),
+    asked(b"GET /jobs/%s/explain" % JOB),
+    asked(b"GET /jobs?payload.to=x&group=g&kind=a&limit=3"),
+    asked(b"GET /jobs/%s/events" % JOB, b"Last-Event-ID: x-1"),
     asked(b"GET /readyz"),
     asked(b"HEAD http://localhost/jobs"),
 ]

@@ -12,7 +12,7 @@ import pytest
 
 from jobqueue.job import Ending, Status
 from jobqueue.stores.contract import Filter
-from jobqueue.stores.sqlite import SqliteStore, blocks, listing, moments, schema, sources
+from jobqueue.stores.sqlite import SqliteStore, blocks, listing, moments, rows, schema, sources
 from tests.benchmarks import crowd
 from tests.benchmarks.lists import filters
 from tests.helpers import Clock, Desk, Inline, draft, run
@@ -86,11 +86,8 @@ PLANS = [
     (sources.ALL, ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]),
     (sources.TAGGED, ["SEARCH tags USING PRIMARY KEY (tag=? AND seq>? AND seq<?)"]),
     (sources.GROUPED, ["SEARCH jobs USING COVERING INDEX jobs_group (grp=? AND rowid>? AND rowid<?)"]),
-    (sources.RUNNING, ["SEARCH jobs USING COVERING INDEX jobs_running (status=? AND rowid>? AND rowid<?)"]),
-    (
-        sources.WAITING,
-        ["SEARCH jobs USING INDEX jobs_waiting (queue=? AND status=? AND rowid>? AND rowid<?)"],
-    ),
+    (rows.ORPHANS, ["SEARCH jobs USING INDEX jobs_open (status=?)"]),
+    (sources.OPEN, ["SEARCH jobs USING INDEX jobs_open (status=? AND queue=? AND rowid>? AND rowid<?)"]),
     (sources.LANE, ["SEARCH jobs USING COVERING INDEX jobs_ready (lane=? AND place>? AND place<?)"]),
     (sources.BLOCKS.format(""), ["SEARCH blocks USING PRIMARY KEY (trait=? AND block>? AND block<?)"]),
     (sources.IN_BLOCKS.format("kind = ?"), ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]),
@@ -122,8 +119,8 @@ def test_plans(many: apsw.Connection, sql: str, steps: list[str]) -> None:
     "sql, wanted",
     [
         (
-            sources.WAITING_FIRSTS,
-            "SEARCH jobs USING INDEX jobs_waiting (queue=? AND status=? AND rowid>? AND rowid<?)",
+            sources.OPEN_FIRSTS,
+            "SEARCH jobs USING INDEX jobs_open (status=? AND queue=? AND rowid>? AND rowid<?)",
         ),
         (sources.LANES_FIRSTS.format("TRUE"), "SCAN lanes USING INDEX lanes_alone"),
         (sources.LANES_FIRSTS.format("queue = :queue"), "SEARCH lanes USING INDEX lanes_alone (queue=?)"),

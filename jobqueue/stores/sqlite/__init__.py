@@ -2,7 +2,8 @@
 
 One connection writes, on one thread: load, decide and commit of a batch are one hop there (`rows`, then the rules, then
 `commit`). Reads that decide nothing have a read-only connection on a thread of its own, and no transaction of theirs
-spans an await. `schema` opens and checks the file, `codec` turns rows into values, `thread` is the hop.
+spans an await. Lists are `listing`, which leans on what `blocks` notes. `schema` opens and checks the file, `codec`
+turns rows into values, `thread` is the hop.
 """
 
 from __future__ import annotations

@@ -125,8 +125,8 @@ def new_row(new: Job, lane: int) -> tuple[Any, ...]:
 def changing(after: Job, lane: int) -> tuple[Any, ...]:
     """The values of CHANGING."""
     return (
-        after.priority, int(after.status), lane, after.place, after.attempt, after.crashes, after.epoch,
-        int(after.alone), after.due_at, after.started_at, after.finished_at, after.next_attempt_at,
+        after.priority, after.status, lane, after.place, after.attempt, after.crashes, after.epoch,
+        after.alone, after.due_at, after.started_at, after.finished_at, after.next_attempt_at,
         after.cancel_requested_at, after.reason, after.worker, after.boot_id,
     )  # fmt: skip
 

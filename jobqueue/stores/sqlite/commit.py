@@ -54,7 +54,7 @@ def write(connection: apsw.Connection, cache: Cache, changes: Changes, now: Micr
             added.append(codec.new_row(after, lane))
             bodies.append(codec.body_row(after))
         else:
-            updates.append((*codec.changing(after, lane), before.seq, int(before.status), before.epoch))
+            updates.append((*codec.changing(after, lane), before.seq, before.status, before.epoch))
             if after.options is not before.options or _afresh(before, after):
                 changed.append((before, after))
     if added:

@@ -36,11 +36,12 @@ CREATE TABLE jobs(
   reason TEXT, worker TEXT, boot_id TEXT
 );
 CREATE INDEX jobs_ready ON jobs(lane, place) WHERE status = 2;
-CREATE INDEX jobs_running ON jobs(status) WHERE status = 3;
+-- every job that has not ended, but for those that jobs_ready has in order of seq (sources.py)
+CREATE INDEX jobs_open ON jobs(status, queue)
+  WHERE status < 2 OR status = 3 OR status = 2 AND (place <> seq OR grp <> '');
 CREATE INDEX jobs_waking ON jobs(due_at) WHERE status < 4 AND due_at IS NOT NULL;
 CREATE INDEX jobs_fading ON jobs(due_at) WHERE status >= 4 AND due_at IS NOT NULL;
 -- for lists, which go through jobs by seq from the newest on (blocks.py, sources.py)
-CREATE INDEX jobs_waiting ON jobs(queue, status) WHERE status < 2 OR status = 2 AND (place <> seq OR grp <> '');
 CREATE INDEX jobs_group ON jobs(grp) WHERE grp <> '';
 CREATE TABLE tags(tag TEXT, seq INTEGER, PRIMARY KEY(tag, seq)) WITHOUT ROWID;
 CREATE TABLE blocks(trait TEXT, block INTEGER, PRIMARY KEY(trait, block)) WITHOUT ROWID;

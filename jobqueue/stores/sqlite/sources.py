@@ -48,10 +48,9 @@ def _firsts(name: str, lists: str, of_each: str) -> str:
 ALL = _newest("jobs WHERE TRUE")
 TAGGED = _newest("tags WHERE tag = ?")
 GROUPED = _newest("jobs WHERE grp = ? AND grp <> ''")
-RUNNING = _newest("jobs WHERE status = 3")
-IN_INDEX = "(status < 2 OR status = 2 AND (place <> seq OR grp <> ''))"  # jobs_waiting, to the letter
-WAITING = _newest(f"jobs WHERE status = ? AND {IN_INDEX} AND queue = ?")
-WAITING_FIRSTS = _firsts(
+IN_INDEX = "(status < 2 OR status = 3 OR status = 2 AND (place <> seq OR grp <> ''))"  # jobs_open, to the letter
+OPEN = _newest(f"jobs WHERE status = ? AND {IN_INDEX} AND queue = ?")
+OPEN_FIRSTS = _firsts(
     "counts.queue",
     "counts WHERE counts.status = :status AND n > 0",
     f"SELECT seq FROM jobs WHERE status = :status AND {IN_INDEX} AND jobs.queue = counts.queue"  # noqa: S608
@@ -141,12 +140,10 @@ def _by_status(
     for status in statuses:
         if status.ended:
             found.append(_blocks(connection, [blocks.of_end(status.name, queue), *_traits(wanted)], where))
-        elif status is Status.RUNNING:
-            found.append(_index(connection, RUNNING))
         elif queue is None:
-            found.append(_merged(connection, WAITING_FIRSTS, WAITING, int(status)))
+            found.append(_merged(connection, OPEN_FIRSTS, OPEN, int(status)))
         else:
-            found.append(_index(connection, WAITING, int(status), queue))
+            found.append(_index(connection, OPEN, int(status), queue))
     if Status.QUEUED in statuses:
         of_queue = "TRUE" if queue is None else "queue = :queue"
         lanes: Any = connection.execute(LANES.format(of_queue), {"queue": queue, "count": MOST_LANES + 1}).get

@@ -74,12 +74,13 @@ def simulate(
             warnings.simplefilter("always")
             seeded_run(seed, partial(_main, sim, seconds), steps)
     except BaseException as error:
-        error.add_note(f"seed {seed}, store {store}\n" + "\n".join(trace.tail))
-        raise
+        if not (oracle.violations and isinstance(error, ExceptionGroup)):  # else it died as it was stopped for them
+            error.add_note(f"seed {seed}, store {store}\n" + "\n".join(trace.tail))
+            raise
     finally:
         disk.close()
     oracle.violations += [f"warned: {warning.message}" for warning in warned]
-    return Verdict(plan, store, oracle.violations, trace.digest(), steps.count, seconds[0], trace.tail)
+    return Verdict(plan, store, oracle.violations, trace.digest(), steps.count, sum(seconds), trace.tail)
 
 
 async def _main(sim: Sim, seconds: list[float]) -> None:

@@ -85,7 +85,7 @@ def settle_signals() -> None:
         signal.signal(number, lambda *_: None)
     faulthandler.enable()  # a crash in C code says on stderr where
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]  # stdout and stderr are text files
 
 
 def end_group() -> NoReturn:

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import trio
 
+from jobqueue.actors.commands import Order
 from jobqueue.actors.dispatcher import Dispatch, Dispatcher
 from jobqueue.actors.state_handle import State
 from jobqueue.job import Ending, Job, Outcome, Status
@@ -206,10 +207,10 @@ async def test_the_end_of_the_dispatcher_lets_takers_go(state: State, claimable:
 async def test_an_order_reaches_the_taker_of_the_claim(state: State, dispatch: Dispatch) -> None:
     """The channel that a taker lends is the one on which the orders for its job arrive."""
     await add(state)
-    orders = Orders[object]()
-    job = await dispatch.next("w", ("default",), orders)  # type: ignore[arg-type]
+    orders = Orders[Order]()
+    job = await dispatch.next("w", ("default",), orders)
     await state.cancel(job.id)
     order = await orders.take()
-    assert (order.id, order.epoch) == (job.id, job.epoch)  # type: ignore[attr-defined]
+    assert (order.id, order.epoch) == (job.id, job.epoch)
     await settle(state, job)
     assert not await claim(state)

@@ -44,7 +44,7 @@ async def test_no_more_than_the_latest_are_remembered(dispatch: Dispatch) -> Non
     """The number of sets of queues is bounded."""
     async with trio.open_nursery() as nursery:
         for number in range(INBOX + 10):
-            call = Call(nursery, lambda number=number: dispatch.next("w", (f"q{number}",), Orders()))  # type: ignore[misc]
+            call = Call(nursery, lambda number=number: dispatch.next("w", (f"q{number}",), Orders()))  # type: ignore[misc]  # mypy cannot type a lambda with a default
             await settled()
             call.leave()
     takers = await dispatch.takers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 import pytest
@@ -10,6 +10,7 @@ import trio
 
 from jobqueue.actors.reader import GET_MOST, INBOX, Reader, Reads
 from jobqueue.actors.state_handle import State
+from jobqueue.clock import Micros
 from jobqueue.errors import Internal, NotFound, Overloaded, Removed, StoreUnavailable
 from jobqueue.job import Job, Status
 from jobqueue.mailbox import Closed
@@ -24,8 +25,8 @@ from tests.helpers import draft, new_id
 class Reading(Engine):
     """The engine, which notes what is read in one go, may hold a read at a door, and may fail."""
 
-    def __init__(self, clock: object) -> None:
-        super().__init__(clock)  # type: ignore[arg-type]
+    def __init__(self, clock: Callable[[], Micros]) -> None:
+        super().__init__(clock)
         self.gets: list[int] = []
         self.read_door: trio.Event | None = None
         self.read_fault: Exception | None = None

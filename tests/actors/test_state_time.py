@@ -263,6 +263,6 @@ async def test_jumps_neither_lose_nor_double_a_job(
 async def quietly(worker: object, name: str) -> None:
     """A worker that goes home when the dispatcher does."""
     try:
-        await worker(name)  # type: ignore[operator]
+        await worker(name)  # type: ignore[operator]  # known from the case
     except Closed:
         return

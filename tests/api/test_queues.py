@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue.api import queues
+from jobqueue.api import pages
 from tests.api.bench import JSON, Api, served
 
 MERGE = "application/merge-patch+json"
@@ -68,7 +68,7 @@ async def test_a_job_makes_a_queue(front: Api) -> None:
     """A queue that a job named once is known."""
     await front.submit(queue="q", delay=60)
     found = await look(front)
-    assert found["depth"] == {**PLAIN["depth"], "SCHEDULED": 1}  # type: ignore[dict-item]
+    assert found["depth"] == {**PLAIN["depth"], "SCHEDULED": 1}  # type: ignore[dict-item]  # known from the case
     assert (found["oldest_seconds"], found["rates"]["submitted"]) == (None, 1 / 60)
 
 
@@ -227,7 +227,7 @@ async def test_a_list_in_pages(front: Api) -> None:
 
 async def test_a_page_is_cut_at_its_size(front: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """But never to nothing."""
-    monkeypatch.setattr(queues, "ANSWER_MOST_BYTES", 10)
+    monkeypatch.setattr(pages, "ANSWER_MOST_BYTES", 10)
     for name in "ab":
         await patch(front, {}, name)
     page = (await front.get("/queues")).json()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue.api.schedules import decode_cursor, encode_cursor
+from jobqueue.api.pages import decode_name, encode_name
 from jobqueue.rules import scheduling
 from tests.api.bench import JSON, Api
 from tests.api.doors import Answer
@@ -145,8 +145,8 @@ async def test_a_bad_query_is_400(front: Api, query: str) -> None:
 
 async def test_a_cursor_of_another_make_is_400(front: Api) -> None:
     """Tampered with, cut, or that of another list."""
-    good = encode_cursor("a")
-    assert decode_cursor(good) == "a"
+    good = encode_name("a")
+    assert decode_name(good) == "a"
     for cursor in ("", "x", "!", good[:-1], good + "AAAA", "A" + good[1:], "\u00e9"):
         target = cursor.encode("ascii", "ignore").decode() if cursor.isascii() else "%C3%A9"
         (await front.get(f"/schedules?cursor={target}")).problem(400, "cursor")

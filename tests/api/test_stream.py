@@ -160,7 +160,7 @@ LINES = [json.dumps(PARKED).encode(), b"", b"  ", b"{}", b"\xc3\xa9", b'{"kind":
     cuts=st.lists(st.integers(0, 4000), max_size=12),
     ended=st.booleans(),
 )
-def test_where_the_body_is_cut_makes_no_difference(lines: list[bytes], cuts: list[int], ended: bool) -> None:  # noqa: FBT001
+def test_where_the_body_is_cut_makes_no_difference(lines: list[bytes], cuts: list[int], ended: bool) -> None:  # noqa: FBT001 - a case's parameter
     """Chunk boundaries anywhere: the same lines get the same answers."""
     body = b"\n".join(lines) + (b"\n" if ended else b"")
 

@@ -209,7 +209,7 @@ def sized(size: int, form: bytes = b'{"kind": "a", "queue": "parked", "payload":
 
 
 @pytest.mark.parametrize("length", [True, False])
-async def test_a_body_may_be_as_large_as_the_limit_and_no_larger(api: Api, length: bool) -> None:  # noqa: FBT001
+async def test_a_body_may_be_as_large_as_the_limit_and_no_larger(api: Api, length: bool) -> None:  # noqa: FBT001 - a case's parameter
     """Content-Length or chunks beyond the limit: 413."""
     answer = await api.ask("POST", "/jobs", sized(MAX_BODY + 1), type=JSON, length=length)
     answer.problem(413, "body-too-large")
@@ -217,7 +217,7 @@ async def test_a_body_may_be_as_large_as_the_limit_and_no_larger(api: Api, lengt
 
 
 @pytest.mark.parametrize("length", [True, False])
-async def test_an_array_may_be_eight_times_as_large(api: Api, length: bool) -> None:  # noqa: FBT001
+async def test_an_array_may_be_eight_times_as_large(api: Api, length: bool) -> None:  # noqa: FBT001 - a case's parameter
     """Arrays of jobs (a body that begins with `[`) may have 8 times the body."""
     form = b' \n[{"kind": "a", "queue": "parked", "payload": "%s"}]'
     answer = await api.ask("POST", "/jobs", sized(8 * MAX_BODY + 1, form), type=JSON, length=length)

@@ -56,7 +56,7 @@ def test_a_page_is_bounded(many: apsw.Connection, name: str, limit: int) -> None
     """Each page does a bounded amount of work, whatever the filter, however little it finds."""
     before, pages = None, 0
     while pages < 5:
-        taken = steps(many, lambda: listing.page(many, FILTERS[name], before, limit, wide=False))  # noqa: B023
+        taken = steps(many, lambda: listing.page(many, FILTERS[name], before, limit, wide=False))  # noqa: B023 - called at once
         assert taken <= MOST_STEPS
         before = listing.page(many, FILTERS[name], before, limit, wide=False).before
         pages += 1
@@ -157,7 +157,7 @@ def test_the_crowd_is_as_the_engine_would_have_made_it(tmp_path: Path) -> None:
         await desk.submit([draft("ab"[n % 2], queue="pq"[n % 3 % 2], tags=("t",) if n % 5 else ()) for n in range(400)])
         for job in await desk.claim(90, "p"):
             await desk.settle(job, (Ending.DONE, Ending.ERROR)[job.seq % 2], **({"fatal": True} if job.seq % 2 else {}))
-        connection = desk.store._connection  # type: ignore[attr-defined]
+        connection = desk.store._connection  # type: ignore[attr-defined]  # a look inside
         assert set(connection.execute("SELECT * FROM blocks")) == set(connection.execute(crowd.TRAITS))
         assert set(connection.execute("SELECT * FROM tags")) == set(connection.execute(crowd.TAGS))
         await desk.store.__aexit__(None, None, None)
@@ -180,7 +180,7 @@ def test_a_list_holds_up_no_commit_and_sees_one_moment(tmp_path: Path) -> None:
     """A batch is committed while a page is being read; the page is as of its beginning."""
     desk = opened(tmp_path / "jobs.db")
     run(desk.submit([draft() for _ in range(300)]))
-    reading: apsw.Connection = desk.store._reading  # type: ignore[attr-defined]
+    reading: apsw.Connection = desk.store._reading  # type: ignore[attr-defined]  # a look inside
     commits: list[int] = []
 
     def look() -> bool:
@@ -210,7 +210,7 @@ def test_what_a_page_reads_of_large_jobs(tmp_path: Path) -> None:
         run(desk.add(payload=f'"{"x" * mebibytes * MEBIBYTE}"', tags=("t",)))
     run(desk.store.__aexit__(None, None, None))
     desk = opened(tmp_path / "jobs.db")
-    reading: apsw.Connection = desk.store._reading  # type: ignore[attr-defined]
+    reading: apsw.Connection = desk.store._reading  # type: ignore[attr-defined]  # a look inside
 
     def read(wanted: Filter, before: int | None, *, wide: bool) -> tuple[list[int], int | None, int]:
         reading.status(apsw.SQLITE_DBSTATUS_CACHE_MISS, reset=True)

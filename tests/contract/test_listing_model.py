@@ -115,7 +115,7 @@ class Lists(RuleBasedStateMachine):
     @rule(most=st.integers(1, 4))
     def claim(self, most: int) -> None:
         """Workers start jobs."""
-        self.running += zip(*[run(desk.claim(most, *QUEUES)) for desk in self.desks], strict=True)  # type: ignore[arg-type]
+        self.running += zip(*[run(desk.claim(most, *QUEUES)) for desk in self.desks], strict=True)  # type: ignore[arg-type]  # there are two desks
 
     @rule(number=some, ending=st.sampled_from([Ending.DONE, Ending.DONE, Ending.ERROR, Ending.RELEASED]))
     def settle(self, number: int, ending: Ending) -> None:
@@ -171,7 +171,7 @@ class Lists(RuleBasedStateMachine):
     @invariant()
     def what_lists_lean_on_is_there(self) -> None:
         """Each trait of each job is noted of its block, nothing is left of blocks without jobs; tags are exact."""
-        connection = self.desks[1].store._connection  # type: ignore[attr-defined]
+        connection = self.desks[1].store._connection  # type: ignore[attr-defined]  # a look inside
         noted, counted = (set(connection.execute(sql)) for sql in ("SELECT * FROM blocks", TRAITS))
         assert counted <= noted
         assert {block for _, block in noted} == {block for _, block in counted}

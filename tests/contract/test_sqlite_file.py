@@ -156,7 +156,7 @@ def test_pragmas(path: Path) -> None:
         "mmap_size": 0,
         "user_version": len(MIGRATIONS),
     }
-    assert {name: desk.store._connection.pragma(name) for name in wanted} == wanted  # type: ignore[attr-defined]
+    assert {name: desk.store._connection.pragma(name) for name in wanted} == wanted  # type: ignore[attr-defined]  # a look inside
     run(closed(desk))
 
 
@@ -363,7 +363,7 @@ def test_a_change_is_guarded(path: Path) -> None:
     job = run(desk.add())
     for stale in (replace(job, epoch=9), replace(job, status=Status.SCHEDULED)):
         with pytest.raises(commit.Guarded):
-            run(desk.do(lambda table, _, stale=stale: table.put(stale, stale)))  # type: ignore[misc]
+            run(desk.do(lambda table, _, stale=stale: table.put(stale, stale)))  # type: ignore[misc]  # mypy cannot type a lambda with a default
     assert run(everything(desk)) == [job]
     run(closed(desk))
 
@@ -372,7 +372,7 @@ def test_full_disk(path: Path) -> None:
     """When the file cannot grow, a batch is refused whole, reads and small changes go on, and room heals it."""
     desk = run(opened(path))
     job = run(desk.add())
-    connection: apsw.Connection = desk.store._connection  # type: ignore[attr-defined]
+    connection: apsw.Connection = desk.store._connection  # type: ignore[attr-defined]  # a look inside
     connection.pragma("max_page_count", connection.pragma("page_count"))
     large = draft(payload=f'"{"x" * 100_000}"')
     for _ in range(2):
@@ -404,7 +404,7 @@ class FaultyDisk(apsw.VFS):
     def __init__(self) -> None:
         super().__init__("faulty", "")
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - the name is SQLite's
         return FaultyFile("", name, flags)
 
 

@@ -479,7 +479,7 @@ async def test_keys(desk: Desk) -> None:
     """A key is found by its scope and name; a later binding replaces it; stale ones are gone when dropped."""
     records = [KeyRecord("s", f"k{n}", b"\x00\xff", (new_id(), new_id()), EPOCH + n) for n in range(3)]
     for record in records:
-        await desk.do(lambda table, _, record=record: table.keep_key(record))  # type: ignore[misc]
+        await desk.do(lambda table, _, record=record: table.keep_key(record))  # type: ignore[misc]  # mypy cannot type a lambda with a default
     newer = KeyRecord("s", "k0", b"new", (), EPOCH + 9)
     await desk.do(lambda table, _: table.keep_key(newer))
     assert await desk.do(lambda table, _: table.drop_stale_keys(EPOCH + 2, 1), Needs(most_due=1)) == 1
@@ -539,7 +539,7 @@ async def test_idle_groups_are_forgotten(desk: Desk) -> None:
         for job in await desk.claim(3):
             await desk.settle(job)
     held = getattr(desk.store, "tables", None)
-    lanes = held.lanes if held is not None else desk.store._cache.lanes.lanes  # type: ignore[attr-defined]
+    lanes = held.lanes if held is not None else desk.store._cache.lanes.lanes  # type: ignore[attr-defined]  # a look inside
     assert [key for key in lanes if key.group is not None] == []
 
 

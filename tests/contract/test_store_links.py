@@ -198,7 +198,7 @@ async def test_met(links: Links) -> None:
         return table.children(end, 1), table.waits(child)
 
     assert await links.ask(meet) == ([(rest.seq, rest.id)], True)
-    seen = lambda table: (table.children(end, 9), table.waits(child), table.waits(rest))  # noqa: E731
+    seen = lambda table: (table.children(end, 9), table.waits(child), table.waits(rest))  # noqa: E731 - what is looked at, twice
     assert await links.ask(seen) == ([(rest.seq, rest.id)], True, True)
     await links.ask(lambda table: table.meet(second.seq, child.seq))
     assert await links.ask(seen) == ([(rest.seq, rest.id)], False, True)
@@ -233,7 +233,7 @@ async def test_the_links_of_a_child_end_with_it(links: Links) -> None:
     child = await links.child_of(first, met=(second,))
     after = replace(child, status=Status.CANCELLED, finished_at=EPOCH)
     await links.ask(lambda table: table.put(child, after), child)
-    seen = lambda table: (table.children(End(99, 1, met=True), 9), table.dependents(first), table.links())  # noqa: E731
+    seen = lambda table: (table.children(End(99, 1, met=True), 9), table.dependents(first), table.links())  # noqa: E731 - what is looked at, twice
     assert await links.ask(seen) == ([], 0, False)
     await links.ask(lambda table: table.put(after, replace(after, status=Status.QUEUED)), child)
     assert await links.ask(seen) == ([], 0, False)

@@ -116,7 +116,7 @@ async def test_what_counts_against_rates_survives_a_restart(desk: Desk, tmp_path
 
     async def check(desk: Desk) -> None:
         for group, window in windows.items():
-            assert await look(desk, lambda rows, group=group: rows.window("default", group)) == window  # type: ignore[misc]
+            assert await look(desk, lambda rows, group=group: rows.window("default", group)) == window  # type: ignore[misc]  # mypy cannot type a lambda with a default
         assert await look(desk, lambda rows: rows.window("other", None)) is None
 
     await reopened(desk, tmp_path, check)
@@ -157,7 +157,7 @@ async def test_lanes_open_again(desk: Desk, tmp_path: Path) -> None:
     """What `open_due` and `open_all` open is ready, over a restart too."""
     await desk.submit([draft(group=group) for group in "ab"])
     for group in "ab":
-        await desk.do(lambda table, _, group=group: table._set_opening("default", group, EPOCH + 10))  # type: ignore[misc]
+        await desk.do(lambda table, _, group=group: table._set_opening("default", group, EPOCH + 10))  # type: ignore[misc]  # mypy cannot type a lambda with a default
     desk.clock.advance(1)
     assert await desk.do(lambda table, times: table.open_due(times.now, 1), Needs(most_due=1)) == 1
     await desk.do(lambda table, _: table.open_all("default"))

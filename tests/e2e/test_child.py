@@ -387,14 +387,14 @@ async def test_a_failing_report_ends_the_work(child: Child) -> None:
 
 async def test_fifty_kills_leave_nothing_behind(child: Child) -> None:
     """No descriptor, no zombie."""
-    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are wanted, not paths
     for _ in range(50):
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(child.run, "wait", context(), "null")
                 await trio.testing.wait_all_tasks_blocked()
                 scope.cancel()
-    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - names are wanted, not paths
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
 
@@ -425,10 +425,10 @@ async def test_the_process_holds_nothing_of_the_server(child: Child) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.set_inheritable(True)
         pid = await run(child, "pid")
-        held = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH115, PTH208
-        assert os.readlink(f"/proc/self/fd/{listener.fileno()}") not in held  # noqa: PTH115
+        held = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH115, PTH208 - names are wanted, not paths
+        assert os.readlink(f"/proc/self/fd/{listener.fileno()}") not in held  # noqa: PTH115 - names are wanted, not paths
         assert len([name for name in held if name.startswith("socket:")]) == 1
-        assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"  # noqa: PTH115
+        assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"  # noqa: PTH115 - names are wanted, not paths
 
 
 PARENT = f"""

@@ -115,7 +115,7 @@ def main() -> None:
     """Run `module:function` as the program of this process, with a witness."""
     path, program, *arguments = sys.argv[1:]
     module, _, function = program.partition(":")
-    trio.run = functools.partial(trio.run, instruments=[Witness(path)])  # type: ignore[assignment]
+    trio.run = functools.partial(trio.run, instruments=[Witness(path)])  # type: ignore[assignment]  # the seam of this process alone
     sys.argv = ["jobqueue", *arguments]
     getattr(importlib.import_module(module), function)()
 

@@ -103,7 +103,7 @@ def test_a_kind_that_is_no_name_is_refused(kind: str) -> None:
 
 def test_a_decorator_without_a_kind_is_refused() -> None:
     with pytest.raises(ValueError, match=r"write @handlers\.register"):
-        Handlers().register(anything)  # type: ignore[arg-type]
+        Handlers().register(anything)  # type: ignore[arg-type]  # to try it is the test
 
 
 @pytest.mark.parametrize("timeout", [0.09, 86_401, -1, float("nan"), True, "60"])
@@ -122,7 +122,7 @@ def test_attempts_out_of_range_are_refused(attempts: Any) -> None:
     "retry, fault",
     [
         ({"backoff": "linear"}, "must be a Retry"),
-        (Retry(backoff="cubic"), "Invalid enum value"),  # type: ignore[arg-type]
+        (Retry(backoff="cubic"), "Invalid enum value"),  # type: ignore[arg-type]  # to try it is the test
         (Retry(initial=-1), "not negative"),
         (Retry(max=float("inf")), "finite"),
         (Retry(factor=float("nan")), "finite"),
@@ -334,9 +334,9 @@ async def test_reports_go_where_the_context_was_told() -> None:
 
 def test_the_context_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        context().attempt = 2  # type: ignore[misc]
+        context().attempt = 2  # type: ignore[misc]  # to try it is the test
     with pytest.raises(TypeError):
-        context().parents["a"] = 1  # type: ignore[index]
+        context().parents["a"] = 1  # type: ignore[index]  # to try it is the test
 
 
 @pytest.mark.parametrize("percent, kept", [(-1, 0), (100.00001, 100), pytest.param(10**400, 100, id="huge"), (0, 0)])
@@ -593,7 +593,7 @@ async def test_a_cancellation_kept_beyond_its_scope_is_an_error_of_the_handler()
 def raised(exc: BaseException) -> BaseException:
     try:
         raise exc  # noqa: TRY301 - to have a traceback
-    except BaseException as caught:  # noqa: BLE001
+    except BaseException as caught:  # noqa: BLE001 - whatever came is looked at
         return caught
 
 

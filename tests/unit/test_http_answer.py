@@ -84,7 +84,7 @@ def test_head_gets_the_head_only(headers: list[tuple[bytes, bytes]], body: bytes
     "body, more, rest",
     [(b"abcd", False, b""), (b"ab", False, b""), (b"ab", True, b""), (b"ab", True, b"cd")],
 )
-def test_a_body_must_have_the_length_it_was_given(body: bytes, more: bool, rest: bytes) -> None:  # noqa: FBT001
+def test_a_body_must_have_the_length_it_was_given(body: bytes, more: bool, rest: bytes) -> None:  # noqa: FBT001 - a case's parameter
     """Else the client would take a part of the next answer for it, or wait for ever."""
     it = answer()
 

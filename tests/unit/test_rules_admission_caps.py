@@ -277,7 +277,7 @@ async def test_new_settings_are_looked_at_before_old_closings() -> None:
     [({}, False), ({"caps": ONE}, True), ({"group": ONE}, True), ({"caps": ONE, "paused": True}, False)],
     ids=["no-caps", "queue", "group", "paused"],
 )
-async def test_an_end_in_a_capped_queue_calls_the_takers(settings: dict[str, Any], expected: bool) -> None:  # noqa: FBT001
+async def test_an_end_in_a_capped_queue_calls_the_takers(settings: dict[str, Any], expected: bool) -> None:  # noqa: FBT001 - a case's parameter
     """Takers who were told that there is nothing are to ask again; where nothing was held back they need not."""
     desk = memory()
     await desk.submit([draft(group="a")] * 3)

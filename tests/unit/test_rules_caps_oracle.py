@@ -43,7 +43,7 @@ class Capped(RuleBasedStateMachine):
         run(self.desk.submit([draft(queue=queue, group=group, priority=priority, max_attempts=99)] * 3))
 
     @rule(queue=st.sampled_from(QUEUES), caps=CAPS, group=CAPS, paused=st.booleans())
-    def configure(self, queue: str, caps: Caps, group: Caps, paused: bool) -> None:  # noqa: FBT001
+    def configure(self, queue: str, caps: Caps, group: Caps, paused: bool) -> None:  # noqa: FBT001 - a case's parameter
         """Other settings, in the midst of it."""
         run(self.desk.configure(queue, caps=caps, group=group, paused=paused))
         self.caps[queue] = caps, group, len(self.starts)
@@ -115,7 +115,7 @@ class Capped(RuleBasedStateMachine):
         return group is None or caps.concurrency is None or self._count(queue, group) < caps.concurrency
 
     def _queued(self) -> list[Job]:
-        return [job for job in self.desk.store.tables.jobs.values() if job.status is Status.QUEUED]  # type: ignore[attr-defined]
+        return [job for job in self.desk.store.tables.jobs.values() if job.status is Status.QUEUED]  # type: ignore[attr-defined]  # a look inside
 
     def _may_start(self, job: Job) -> bool:
         if job.queue in self.paused or self._full(job.queue) or not self._group_room(job.queue, job.group):

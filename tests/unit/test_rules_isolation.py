@@ -182,5 +182,5 @@ def test_only_the_guilty_are_convicted(seed: int) -> None:
 
 async def everything(desk: Desk) -> list[Job]:
     """All jobs."""
-    jobs = [await desk.get(planted(Status.QUEUED, id=id)) for id in desk.store.tables.jobs]  # type: ignore[attr-defined]
+    jobs = [await desk.get(planted(Status.QUEUED, id=id)) for id in desk.store.tables.jobs]  # type: ignore[attr-defined]  # a look inside
     return sorted(jobs, key=lambda job: job.seq)

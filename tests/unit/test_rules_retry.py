@@ -69,7 +69,7 @@ def test_delays_before_jitter(policy: Retry, expected: list[float]) -> None:
 @pytest.mark.parametrize("backoff", ["exponential", "linear"])
 def test_jitter(backoff: str, jitter: str, chance: float, expected: float) -> None:
     """Full jitter draws from the whole delay, equal from its upper half, none does not draw."""
-    policy = Retry(backoff=backoff, initial=8, jitter=jitter)  # type: ignore[arg-type]
+    policy = Retry(backoff=backoff, initial=8, jitter=jitter)  # type: ignore[arg-type]  # names from the table of cases
     assert delay(policy, 1, lambda: chance) == expected
 
 

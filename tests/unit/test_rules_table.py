@@ -126,7 +126,7 @@ async def test_numbers_only_grow() -> None:
 async def test_lanes_follow_the_jobs() -> None:
     """A lane counts its queued and running jobs; an idle lane of a group is forgotten."""
     desk = memory()
-    tables = desk.store.tables  # type: ignore[attr-defined]
+    tables = desk.store.tables  # type: ignore[attr-defined]  # a look inside
     key = LaneKey("default", 0, "g")
     await desk.submit([draft(group="g")] * 2)
     assert tables.lanes[key] == Lane(key, queued=2)
@@ -141,7 +141,7 @@ async def test_lanes_follow_the_jobs() -> None:
 async def test_suspects_have_lanes_of_their_own() -> None:
     """A job that becomes a suspect leaves its lane for that of the suspects, and may come back."""
     desk = memory()
-    tables = desk.store.tables  # type: ignore[attr-defined]
+    tables = desk.store.tables  # type: ignore[attr-defined]  # a look inside
     job = await desk.plant(planted(Status.RUNNING, crashes=1))
     await desk.settle(job, Ending.CRASHED)
     suspects = LANE._replace(suspect=True)

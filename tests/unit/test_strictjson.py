@@ -118,7 +118,7 @@ def test_of_duplicate_names_the_last_wins() -> None:
 
 
 @pytest.mark.parametrize("levels, taken", [(1, True), (64, True), (65, False), (990, False), (100_000, False)])
-def test_it_goes_64_levels_deep(levels: int, taken: bool) -> None:  # noqa: FBT001
+def test_it_goes_64_levels_deep(levels: int, taken: bool) -> None:  # noqa: FBT001 - a case's parameter
     """A 65th level is too deep, as an array or an object."""
     objects = b'{"a":' * levels + b"1" + b"}" * levels
     for data in (nested(levels), objects):
@@ -147,7 +147,7 @@ def test_brackets_in_text_are_no_levels() -> None:
         (nested(65), False),
     ],
 )
-def test_a_member_may_have_levels_of_its_own(data: bytes, taken: bool) -> None:  # noqa: FBT001
+def test_a_member_may_have_levels_of_its_own(data: bytes, taken: bool) -> None:  # noqa: FBT001 - a case's parameter
     """`apart`: counted by itself, so that what it may hold does not depend on what stands around it."""
     if taken:
         strictjson.loads(data, apart="p")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from jobqueue.actors.commands.jobs import ROW_BYTES
+from jobqueue.actors.commands.jobs import ROW_BYTES, OfOneJob
 from jobqueue.errors import JobQueueError
 from jobqueue.job import Job
 from jobqueue.mailbox import Reply
@@ -18,20 +18,12 @@ from jobqueue.stores.contract import Filter, Needs
 
 
 @dataclass(frozen=True, slots=True)
-class Amend:
+class Amend(OfOneJob):
     """Change what was asked of a job."""
 
     id: str
     amendment: Amendment
     reply: Reply[Job]
-
-    def weigh(self) -> int:
-        """One row."""
-        return ROW_BYTES
-
-    def needs(self, needs: Needs) -> None:
-        """The job."""
-        needs.jobs.add(self.id)
 
     def decide(self, table: Table, times: Times) -> Job:
         """Change it."""
@@ -39,19 +31,11 @@ class Amend:
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(OfOneJob):
     """Remove an ended job."""
 
     id: str
     reply: Reply[Job]
-
-    def weigh(self) -> int:
-        """One row."""
-        return ROW_BYTES
-
-    def needs(self, needs: Needs) -> None:
-        """The job."""
-        needs.jobs.add(self.id)
 
     def decide(self, table: Table, times: Times) -> Job:  # noqa: ARG002 - every command is told the time
         """Remove it."""

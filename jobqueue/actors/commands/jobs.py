@@ -138,12 +138,11 @@ def settle(table: Table, outcome: Outcome, times: Times) -> Job | JobQueueError:
         return error
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Cancel a job, or ask its taker to."""
+class OfOneJob:
+    """What commands about one job have in common."""
 
+    __slots__ = ()
     id: str
-    reply: Reply[Job]
 
     def weigh(self) -> int:
         """One row."""
@@ -152,6 +151,14 @@ class Cancel:
     def needs(self, needs: Needs) -> None:
         """The job."""
         needs.jobs.add(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(OfOneJob):
+    """Cancel a job, or ask its taker to."""
+
+    id: str
+    reply: Reply[Job]
 
     def decide(self, table: Table, times: Times) -> Job:
         """Cancel."""
@@ -159,19 +166,11 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(OfOneJob):
     """Start a failed or cancelled job afresh."""
 
     id: str
     reply: Reply[Job]
-
-    def weigh(self) -> int:
-        """One row."""
-        return ROW_BYTES
-
-    def needs(self, needs: Needs) -> None:
-        """The job."""
-        needs.jobs.add(self.id)
 
     def decide(self, table: Table, times: Times) -> Job:  # noqa: ARG002 - every command is told the time
         """Retry."""
@@ -179,7 +178,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(OfOneJob):
     """The progress or log lines of a running attempt."""
 
     id: str
@@ -191,10 +190,6 @@ class Report:
     def weigh(self) -> int:
         """One row, and the text."""
         return ROW_BYTES + sum(len(line.message) for line in self.lines)
-
-    def needs(self, needs: Needs) -> None:
-        """The job."""
-        needs.jobs.add(self.id)
 
     def decide(self, table: Table, times: Times) -> Job:
         """Keep it, if the attempt is the running one."""

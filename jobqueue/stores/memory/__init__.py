@@ -68,7 +68,7 @@ class MemoryStore:
         told += tables.removed.values()
         return max((moment for moment in told if moment is not None), default=None)
 
-    async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | Removed | None]:  # noqa: ARG002
+    async def get(self, ids: Sequence[str], *, whole: bool = True) -> Sequence[Job | Removed | None]:  # noqa: ARG002 - jobs are always whole here
         """Jobs by id, always whole here."""
         tables, now = self.tables, self._now()
         return [

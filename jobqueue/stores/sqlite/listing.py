@@ -35,7 +35,7 @@ _REPORT = (
 )
 WHOLE = f"SELECT {codec.JOB}, {codec.BODY}, {codec.REPORT} FROM jobs {_REPORT}"  # noqa: S608 - constants of ours
 SLIM = (
-    f"SELECT {codec.JOB}, 'null', options, NULL, json_remove(attempts.error, '$.traceback'), progress.data"  # noqa: S608
+    f"SELECT {codec.JOB}, 'null', options, NULL, json_remove(attempts.error, '$.traceback'), progress.data"  # noqa: S608 - constants of ours
     f" FROM jobs {_REPORT}"
 )
 

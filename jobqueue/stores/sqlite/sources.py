@@ -34,13 +34,13 @@ def in_one_piece(listed: str) -> str:
 def _newest(rows: str, seq: str = "seq") -> str:
     """The numbers of the next of these rows."""
     newest = f"{seq} >= ? AND {seq} < ? ORDER BY {seq} DESC LIMIT ?"
-    return in_one_piece(f"SELECT {seq} AS seq FROM {rows} AND {newest}")  # noqa: S608
+    return in_one_piece(f"SELECT {seq} AS seq FROM {rows} AND {newest}")  # noqa: S608 - constants of ours
 
 
 def _firsts(name: str, lists: str, of_each: str) -> str:
     """Of each list the newest row, and the name of the list: the newest of them first."""
     return (
-        f"WITH firsts AS MATERIALIZED(SELECT {name} AS name, ({of_each}) AS first FROM {lists})"  # noqa: S608
+        f"WITH firsts AS MATERIALIZED(SELECT {name} AS name, ({of_each}) AS first FROM {lists})"  # noqa: S608 - constants of ours
         " SELECT first, name FROM firsts WHERE first IS NOT NULL ORDER BY first DESC LIMIT :count"
     )
 
@@ -53,13 +53,13 @@ OPEN = _newest(f"jobs WHERE status = ? AND {IN_INDEX} AND queue = ?")
 OPEN_FIRSTS = _firsts(
     "counts.queue",
     "counts WHERE counts.status = :status AND n > 0",
-    f"SELECT seq FROM jobs WHERE status = :status AND {IN_INDEX} AND jobs.queue = counts.queue"  # noqa: S608
+    f"SELECT seq FROM jobs WHERE status = :status AND {IN_INDEX} AND jobs.queue = counts.queue"  # noqa: S608 - constants of ours
     " AND seq >= :low AND seq < :high ORDER BY seq DESC LIMIT 1",
 )
 # the other queued jobs have no group, and stand in their lane by their number, since they were never put back
 LANE = _newest("jobs WHERE lane = ? AND status = 2 AND place = seq", "place")
 _ALONE = "lanes INDEXED BY lanes_alone WHERE grp = '' AND {}"
-LANES = f"SELECT count(*) FROM (SELECT 1 FROM {_ALONE} LIMIT :count)"  # noqa: S608
+LANES = f"SELECT count(*) FROM (SELECT 1 FROM {_ALONE} LIMIT :count)"  # noqa: S608 - constants of ours
 LANES_FIRSTS = _firsts(
     "lanes.lane",
     f"{_ALONE} AND queued > 0",
@@ -69,7 +69,7 @@ LANES_FIRSTS = _firsts(
 BLOCKS = "SELECT block{} FROM blocks WHERE trait = ? AND block >= ? AND block <= ? ORDER BY block DESC LIMIT ?"
 THERE = ", EXISTS(SELECT 1 FROM blocks AS other WHERE other.trait = ? AND other.block = blocks.block)"
 IN_BLOCKS = in_one_piece(
-    "SELECT seq FROM json_each(?) CROSS JOIN jobs NOT INDEXED"  # noqa: S608
+    "SELECT seq FROM json_each(?) CROSS JOIN jobs NOT INDEXED"  # noqa: S608 - constants of ours
     f" ON seq >= value << {SHIFT} AND seq < value + 1 << {SHIFT} AND seq >= ? AND seq < ? WHERE {{}}"
 )
 
